@@ -132,7 +132,9 @@ type ExchangeError struct {
 	Err   error
 }
 
-func (e *ExchangeError) Error() string { return fmt.Sprintf("command %d of the batch: %v", e.Index+1, e.Err) }
+func (e *ExchangeError) Error() string {
+	return fmt.Sprintf("command %d of the batch: %v", e.Index+1, e.Err)
+}
 
 // Unwrap gives the cause.
 func (e *ExchangeError) Unwrap() error { return e.Err }

@@ -1,0 +1,118 @@
+package gp
+
+import (
+	"context"
+	"fmt"
+)
+
+// Derivation constants of Amendment D table 4-1.
+const (
+	DeriveCardCryptogram byte = 0x00 // under S-MAC
+	DeriveHostCryptogram byte = 0x01 // under S-MAC
+	DeriveCardChallenge  byte = 0x02 // under Key-ENC
+	DeriveSENC           byte = 0x04 // from Key-ENC
+	DeriveSMAC           byte = 0x06 // from Key-MAC
+	DeriveSRMAC          byte = 0x07 // from Key-MAC
+)
+
+// DerivationData is the CMAC input of one block of the KDF of Amendment D
+// 4.1.5: eleven zero bytes, the constant, a zero separator, the length in
+// bits of what is derived, the block counter (from 1) and the context.
+// A 128-bit key takes one block; 192 and 256 bits take blocks 1 and 2, cut to
+// length.
+func DerivationData(constant byte, bits int, counter byte, kdfContext []byte) []byte {
+	out := make([]byte, 16, 16+len(kdfContext))
+	out[11] = constant
+	out[13], out[14] = byte(bits>>8), byte(bits)
+	out[15] = counter
+	return append(out, kdfContext...)
+}
+
+// Derive runs the KDF of Amendment D 4.1.5 under key for 64 to 256 bits, a
+// multiple of 8.
+func Derive(ctx context.Context, key Cipher, constant byte, bits int, kdfContext []byte) ([]byte, error) {
+	if bits <= 0 || bits > 256 || bits%8 != 0 {
+		return nil, fmt.Errorf("gp: cannot derive %d bits", bits)
+	}
+	out := make([]byte, 0, 2*blockSize)
+	for i := byte(1); len(out)*8 < bits; i++ {
+		block, err := key.CMAC(ctx, DerivationData(constant, bits, i, kdfContext))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, block...)
+	}
+	return out[:bits/8], nil
+}
+
+// Cryptogram is the 8-byte card or host cryptogram of Amendment D 6.2.2.2 and
+// 6.2.2.3 under S-MAC; constant is DeriveCardCryptogram or
+// DeriveHostCryptogram.
+func Cryptogram(ctx context.Context, smac Cipher, constant byte, kdfContext []byte) ([]byte, error) {
+	return Derive(ctx, smac, constant, macSize*8, kdfContext)
+}
+
+// CardChallenge is the 8-byte pseudo-random card challenge of Amendment D
+// 6.2.2.1: derived under Key-ENC from the 3-byte sequence counter and the AID
+// (5 to 16 bytes) of the application that was asked for it.
+func CardChallenge(ctx context.Context, enc Cipher, counter, aid []byte) ([]byte, error) {
+	kdfContext := make([]byte, 0, len(counter)+len(aid))
+	kdfContext = append(append(kdfContext, counter...), aid...)
+	return Derive(ctx, enc, DeriveCardChallenge, macSize*8, kdfContext)
+}
+
+// KCV is the 3-byte key check value of an AES key: the first bytes of the
+// encryption of sixteen bytes 01 (GPC_SPE_034 B.6).
+func KCV(ctx context.Context, key Cipher) ([]byte, error) {
+	block := make([]byte, blockSize)
+	for i := range block {
+		block[i] = 0x01
+	}
+	out, err := key.EncryptECB(ctx, block)
+	if err != nil {
+		return nil, err
+	}
+	if len(out) != blockSize {
+		return nil, fmt.Errorf("gp: the cipher gave %d bytes for one block", len(out))
+	}
+	return out[:3:3], nil
+}
+
+// Kinds of static key in KDF3.
+const (
+	KDF3ENC byte = 1
+	KDF3MAC byte = 2
+	KDF3DEK byte = 3
+)
+
+// KDF3Input is the CMAC input of one block of the KDF3 diversification, as
+// GlobalPlatformPro lays it out: counter ‖ 000000 ‖ kind ‖ 00 ‖ key
+// diversification data. kdd is the 10 bytes that INITIALIZE UPDATE returns;
+// counter is 1, and 2 for the second half of a 256-bit key.
+func KDF3Input(counter, kind byte, kdd []byte) []byte {
+	out := make([]byte, 6, 6+len(kdd))
+	out[0], out[4] = counter, kind
+	return append(out, kdd...)
+}
+
+// KDF3 derives a static key of size 16, 24 or 32 bytes from a master key. The
+// result is a secret: the caller zeroes it.
+func KDF3(ctx context.Context, master Cipher, kind byte, kdd []byte, size int) ([]byte, error) {
+	switch size {
+	case 16, 24, 32:
+	default:
+		return nil, fmt.Errorf("gp: no AES key has %d bytes", size)
+	}
+	out := make([]byte, 0, 2*blockSize)
+	for i := byte(1); len(out) < size; i++ {
+		block, err := master.CMAC(ctx, KDF3Input(i, kind, kdd))
+		if err != nil {
+			clear(out)
+			return nil, err
+		}
+		out = append(out, block...)
+		clear(block)
+	}
+	clear(out[size:])
+	return out[:size:size], nil
+}

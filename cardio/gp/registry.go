@@ -1,0 +1,120 @@
+package gp
+
+import (
+	"context"
+	"fmt"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/tlv"
+)
+
+// RegistryEntry is one application, security domain or load file as GET
+// STATUS lists it (GPC_SPE_034 table 11-36). Fields that the card does not
+// give are nil.
+type RegistryEntry struct {
+	AID            []byte
+	LifeCycle      byte
+	Privileges     []byte // 1 or 3 bytes, GPC_SPE_034 tables 11-7 to 11-9
+	LoadFile       []byte // AID of the executable load file
+	SecurityDomain []byte // AID of the associated security domain
+	Version        []byte // of a load file
+	Modules        [][]byte
+}
+
+// What GET STATUS lists (P1, GPC_SPE_034 table 11-33).
+const (
+	ListISD                 byte = 0x80
+	ListApplications        byte = 0x40 // and supplementary security domains
+	ListLoadFiles           byte = 0x20
+	ListLoadFilesAndModules byte = 0x10
+)
+
+// swMoreData is GET STATUS's warning that more entries follow.
+const swMoreData apdu.StatusWord = 0x6310
+
+// maxStatusPages bounds the continuation: no card holds as many entries.
+const maxStatusPages = 256
+
+// GetStatusCommand lists entries in the data-object format: all of them, from
+// the first or, with next, those that did not fit into the answer before.
+func GetStatusCommand(what byte, next bool) apdu.Command {
+	c := apdu.Command{CLA: 0x80, INS: 0xF2, P1: what, P2: 0x02, Data: []byte{0x4F, 0x00}, Ne: apdu.MaxShortNe}
+	if next {
+		c.P2 |= 0x01
+	}
+	return c
+}
+
+// GetStatus lists the card's registry, as many commands as it takes. A card
+// that has no such entry (6A88) gives an empty list.
+func GetStatus(ctx context.Context, send Sender, what byte) ([]RegistryEntry, error) {
+	var out []RegistryEntry
+	for page := range maxStatusPages {
+		c := GetStatusCommand(what, page > 0)
+		r, err := send(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if r.SW == apdu.SWReferencedDataNotFound && page == 0 {
+			return nil, nil
+		}
+		if !r.SW.OK() && r.SW != swMoreData {
+			return nil, &apdu.StatusError{Header: [4]byte{c.CLA, c.INS, c.P1, c.P2}, SW: r.SW}
+		}
+		entries, err := ParseStatus(r.Data)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, entries...)
+		if r.SW.OK() {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: GET STATUS never ends", ErrMalformed)
+}
+
+// ParseStatus reads the response data of one GET STATUS: a sequence of E3
+// data objects.
+func ParseStatus(b []byte) ([]RegistryEntry, error) {
+	objects, err := tlv.Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: GET STATUS: %w", ErrMalformed, err)
+	}
+	out := make([]RegistryEntry, 0, len(objects))
+	for _, o := range objects {
+		if o.Tag != 0xE3 {
+			return nil, fmt.Errorf("%w: GET STATUS: tag %X", ErrMalformed, uint32(o.Tag))
+		}
+		fields, err := tlv.Parse(o.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: GET STATUS: %w", ErrMalformed, err)
+		}
+		var e RegistryEntry
+		for _, f := range fields {
+			switch f.Tag {
+			case 0x4F:
+				e.AID = f.Value
+			case 0x9F70:
+				if len(f.Value) == 0 {
+					return nil, fmt.Errorf("%w: GET STATUS: empty life cycle state", ErrMalformed)
+				}
+				e.LifeCycle = f.Value[0]
+			case 0xC5:
+				e.Privileges = f.Value
+			case 0xC4:
+				e.LoadFile = f.Value
+			case 0xCC:
+				e.SecurityDomain = f.Value
+			case 0xCE:
+				e.Version = f.Value
+			case 0x84:
+				e.Modules = append(e.Modules, f.Value)
+			}
+		}
+		if len(e.AID) == 0 {
+			return nil, fmt.Errorf("%w: GET STATUS: an entry without an AID", ErrMalformed)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}

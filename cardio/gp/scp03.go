@@ -1,0 +1,304 @@
+package gp
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"cardbureau/cardio/apdu"
+)
+
+// SCP03 is one secure channel session (Amendment D section 6). It is not safe
+// for concurrent use.
+//
+// Neither C-MAC nor C-ENC depends on responses, so a whole card can be
+// wrapped as one batch. A batch that the card left halfway (see
+// apdu.Exchange) ends the session: host and card no longer agree on the MAC
+// chaining value.
+type SCP03 struct {
+	level             Level
+	senc, smac, srmac Cipher
+	dek               Cipher
+	chain             [blockSize]byte // MAC chaining value
+	counter           uint64          // of the last command, for the encryption counter block
+	countDataOnly     bool
+	expected          []expectation
+	err               error // why the session is over
+}
+
+// expectation is what the response to one wrapped command depends on.
+type expectation struct {
+	chain   [blockSize]byte
+	counter uint64
+}
+
+// Option adapts a session to a card that departs from Amendment D.
+type Option func(*SCP03)
+
+// CountDataOnly advances the encryption counter only for commands that carry
+// data, as cards of Amendment D 1.0 do. Without it every command counts.
+func CountDataOnly() Option { return func(s *SCP03) { s.countDataOnly = true } }
+
+// OpenSCP03 checks what the card proved in INITIALIZE UPDATE and returns the
+// session with the EXTERNAL AUTHENTICATE command to send, already protected.
+// hostChallenge is the 8 bytes that INITIALIZE UPDATE carried; aid is that of
+// the application it went to and is needed when the card's challenge is
+// pseudo-random. The session is open once the card has answered 9000.
+//
+// It returns ErrCardCryptogram or ErrCardChallenge when the card is not the
+// one the keys are for: the command must then not be sent, as the card counts
+// failures. ErrUnsupported says that the card does not offer the level.
+func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostChallenge, aid []byte, level Level, options ...Option) (session *SCP03, externalAuthenticate []byte, err error) {
+	switch {
+	case len(hostChallenge) != macSize || len(iu.CardChallenge) != macSize || len(iu.CardCryptogram) != macSize:
+		return nil, nil, fmt.Errorf("%w: S8 mode has challenges and cryptograms of %d bytes", ErrUnsupported, macSize)
+	case !level.Valid():
+		return nil, nil, fmt.Errorf("%w: SCP03 has no level %s", ErrUnsupported, level)
+	case !iu.Offers(level):
+		return nil, nil, fmt.Errorf("%w: the card (i=%02X) does not offer level %s", ErrUnsupported, iu.I, level)
+	}
+	s := &SCP03{level: level, dek: keys.DEK()}
+	for _, o := range options {
+		o(s)
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	kdfContext := make([]byte, 0, 2*macSize)
+	kdfContext = append(append(kdfContext, hostChallenge...), iu.CardChallenge...)
+	if s.smac, err = keys.DeriveSession(ctx, DeriveSMAC, kdfContext); err != nil {
+		return nil, nil, fmt.Errorf("derive S-MAC: %w", err)
+	}
+	want, err := Cryptogram(ctx, s.smac, DeriveCardCryptogram, kdfContext)
+	if err != nil {
+		return nil, nil, fmt.Errorf("card cryptogram: %w", err)
+	}
+	if subtle.ConstantTimeCompare(want, iu.CardCryptogram) != 1 {
+		return nil, nil, ErrCardCryptogram
+	}
+	if iu.PseudoRandom() {
+		if want, err = CardChallenge(ctx, keys.ENC(), iu.SequenceCounter, aid); err != nil {
+			return nil, nil, fmt.Errorf("card challenge: %w", err)
+		}
+		if subtle.ConstantTimeCompare(want, iu.CardChallenge) != 1 {
+			return nil, nil, ErrCardChallenge
+		}
+	}
+	if level.CENC() {
+		if s.senc, err = keys.DeriveSession(ctx, DeriveSENC, kdfContext); err != nil {
+			return nil, nil, fmt.Errorf("derive S-ENC: %w", err)
+		}
+	}
+	if level.RMAC() {
+		if s.srmac, err = keys.DeriveSession(ctx, DeriveSRMAC, kdfContext); err != nil {
+			return nil, nil, fmt.Errorf("derive S-RMAC: %w", err)
+		}
+	}
+	host, err := Cryptogram(ctx, s.smac, DeriveHostCryptogram, kdfContext)
+	if err != nil {
+		return nil, nil, fmt.Errorf("host cryptogram: %w", err)
+	}
+	auth := apdu.Command{CLA: 0x84, INS: 0x82, P1: byte(level), Data: host}
+	if externalAuthenticate, err = s.appendMAC(ctx, auth, &s.chain); err != nil {
+		return nil, nil, err
+	}
+	return s, externalAuthenticate, nil
+}
+
+// Level is the session's security level.
+func (s *SCP03) Level() Level { return s.level }
+
+// Wrap protects a batch of commands at the session's level. When it fails,
+// the session stands as before the call.
+func (s *SCP03) Wrap(ctx context.Context, commands []apdu.Command) ([][]byte, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	out := make([][]byte, len(commands))
+	if !s.level.CMAC() {
+		for i, c := range commands {
+			raw, err := c.Bytes()
+			if err != nil {
+				return nil, fmt.Errorf("command %d: %w", i+1, err)
+			}
+			out[i] = raw
+		}
+		s.expected = append(s.expected, make([]expectation, len(commands))...)
+		return out, nil
+	}
+	counters, ivs, err := s.commandIVs(ctx, commands)
+	if err != nil {
+		return nil, err
+	}
+	chain := s.chain
+	expected := make([]expectation, len(commands))
+	for i, c := range commands {
+		if len(c.Data) > MaxPlainData(s.level, true) {
+			return nil, fmt.Errorf("command %d: %d bytes of data, at most %d can be protected", i+1, len(c.Data), MaxPlainData(s.level, true))
+		}
+		if ivs != nil && len(c.Data) > 0 {
+			if c.Data, err = s.senc.EncryptCBC(ctx, ivs[i*blockSize:(i+1)*blockSize], pad(c.Data)); err != nil {
+				return nil, fmt.Errorf("encipher command %d: %w", i+1, err)
+			}
+		}
+		if s.level.RMAC() {
+			c.Ne = protectedNe(c.Ne)
+		}
+		if out[i], err = s.appendMAC(ctx, c, &chain); err != nil {
+			return nil, fmt.Errorf("command %d: %w", i+1, err)
+		}
+		expected[i] = expectation{chain: chain, counter: counters[i]}
+	}
+	s.chain = chain
+	if n := len(counters); n > 0 {
+		s.counter = counters[n-1]
+	}
+	if s.level.RMAC() {
+		s.expected = append(s.expected, expected...)
+	} else {
+		s.expected = append(s.expected, make([]expectation, len(commands))...)
+	}
+	return out, nil
+}
+
+// commandIVs numbers the commands and, where they are enciphered, makes all
+// their initial vectors in one call (Amendment D 6.2.6).
+func (s *SCP03) commandIVs(ctx context.Context, commands []apdu.Command) (counters []uint64, ivs []byte, err error) {
+	counters = make([]uint64, len(commands))
+	counter := s.counter
+	blocks := make([]byte, blockSize*len(commands))
+	for i, c := range commands {
+		if !s.countDataOnly || len(c.Data) > 0 {
+			counter++
+		}
+		counters[i] = counter
+		binary.BigEndian.PutUint64(blocks[i*blockSize+8:], counter)
+	}
+	if !s.level.CENC() || len(commands) == 0 {
+		return counters, nil, nil
+	}
+	if ivs, err = s.senc.EncryptECB(ctx, blocks); err != nil {
+		return nil, nil, fmt.Errorf("initial vectors: %w", err)
+	}
+	if len(ivs) != len(blocks) {
+		return nil, nil, fmt.Errorf("gp: the cipher gave %d bytes for %d", len(ivs), len(blocks))
+	}
+	return counters, ivs, nil
+}
+
+// appendMAC encodes a command with its C-MAC (Amendment D 6.2.4): the MAC
+// runs over the chaining value, the header with the secure messaging bit and
+// logical channel zero, Lc with the MAC counted in, and the data. It replaces
+// the chaining value by the whole 16 bytes.
+func (s *SCP03) appendMAC(ctx context.Context, c apdu.Command, chain *[blockSize]byte) ([]byte, error) {
+	n := len(c.Data)
+	data := make([]byte, n+macSize)
+	copy(data, c.Data)
+	c.Data = data
+	c.CLA = secureClass(c.CLA)
+	raw, err := c.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	head := 5
+	if raw[4] == 0 {
+		head = 7
+	}
+	input := make([]byte, 0, blockSize+head+n)
+	input = append(append(input, chain[:]...), raw[:head+n]...)
+	input[blockSize] = withoutChannel(c.CLA)
+	mac, err := s.smac.CMAC(ctx, input)
+	if err != nil {
+		return nil, fmt.Errorf("C-MAC: %w", err)
+	}
+	if len(mac) != blockSize {
+		return nil, fmt.Errorf("gp: the cipher gave a CMAC of %d bytes", len(mac))
+	}
+	copy(chain[:], mac)
+	copy(raw[head+n:], mac[:macSize])
+	return raw, nil
+}
+
+// EncipherDEK enciphers keys or sensitive data, a multiple of 16 bytes, under
+// the static DEK (Amendment D 6.2.8: AES-CBC with a zero initial vector).
+func (s *SCP03) EncipherDEK(ctx context.Context, data []byte) ([]byte, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.dek.EncryptCBC(ctx, make([]byte, blockSize), data)
+}
+
+// Close ends the session and forgets its keys. The static keys belong to the
+// caller.
+func (s *SCP03) Close() {
+	if s.err == nil {
+		s.err = ErrClosed
+	}
+	for _, c := range []Cipher{s.senc, s.smac, s.srmac} {
+		if closer, ok := c.(io.Closer); ok {
+			_ = closer.Close()
+		}
+	}
+	clear(s.chain[:])
+	s.expected = nil
+}
+
+// secureClass sets the secure messaging indication in a class byte: bit 3 for
+// logical channels 0 to 3, bit 6 for the others (GPC_SPE_034 11.1.4).
+func secureClass(cla byte) byte {
+	if cla&0x40 != 0 {
+		return cla | 0x20
+	}
+	return cla | 0x04
+}
+
+// withoutChannel is the class byte that goes into the C-MAC: logical channel
+// zero (Amendment D 6.2.4).
+func withoutChannel(cla byte) byte {
+	if cla&0x40 != 0 {
+		return cla&0x90 | 0x04
+	}
+	return cla &^ 0x03
+}
+
+// protectedNe leaves room for the R-MAC and padding.
+func protectedNe(ne int) int {
+	if ne <= apdu.MaxShortNe {
+		return apdu.MaxShortNe
+	}
+	return min(ne+macSize+blockSize, apdu.MaxExtendedNe)
+}
+
+// MaxPlainData is the greatest number of data bytes in one command that still
+// fits, once protected, into a short (255 bytes) or extended (65,535 bytes)
+// Lc: 239 for a short enciphered one.
+func MaxPlainData(level Level, extended bool) int {
+	n := apdu.MaxShortData
+	if extended {
+		n = apdu.MaxExtendedData
+	}
+	if level.CMAC() {
+		n -= macSize
+	}
+	if level.CENC() {
+		n = n/blockSize*blockSize - 1 // padding takes at least one byte
+	}
+	return n
+}
+
+// pad appends 80 and zeros up to a whole number of blocks (ISO/IEC 9797-1
+// method 2).
+func pad(data []byte) []byte {
+	out := make([]byte, (len(data)/blockSize+1)*blockSize)
+	copy(out, data)
+	out[len(data)] = 0x80
+	return out
+}
+
+// Pad pads sensitive data for EncipherDEK: 80, then zeros up to a multiple of
+// 16 bytes.
+func Pad(data []byte) []byte { return pad(data) }

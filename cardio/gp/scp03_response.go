@@ -1,0 +1,144 @@
+package gp
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+
+	"cardbureau/cardio/apdu"
+)
+
+// Unwrap checks the R-MAC of each response and deciphers its data, as the
+// level says (Amendment D 6.2.5 and 6.2.7). The responses belong, in order, to
+// the oldest wrapped commands that have none yet.
+//
+// A status word other than 9000, 62xx and 63xx is an error status: the card
+// protects nothing then and may send no data, so such a response is returned
+// as it is. It proves nothing about who sent it.
+//
+// ErrResponseMAC and ErrResponseData end the session; they come in an
+// *apdu.ExchangeError that says which response it was, with the good
+// responses before it.
+func (s *SCP03) Unwrap(ctx context.Context, responses [][]byte) ([]apdu.Response, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if len(responses) > len(s.expected) {
+		return nil, fmt.Errorf("gp: %d responses for %d commands", len(responses), len(s.expected))
+	}
+	out := make([]apdu.Response, 0, len(responses))
+	for i, raw := range responses {
+		r, err := apdu.ParseResponse(raw)
+		if err == nil && s.level.RMAC() {
+			r, err = s.verify(ctx, r, s.expected[i])
+		}
+		if err != nil {
+			err = &apdu.ExchangeError{Index: i, Err: err}
+			s.err = err
+			return out, err
+		}
+		out = append(out, r)
+	}
+	if err := s.decipher(ctx, out); err != nil {
+		s.err = err
+		if e, ok := err.(*apdu.ExchangeError); ok {
+			return out[:e.Index], err
+		}
+		return nil, err
+	}
+	s.expected = s.expected[len(responses):]
+	return out, nil
+}
+
+// verify checks and removes an R-MAC: over the chaining value of the
+// command's C-MAC, the data and the status word.
+func (s *SCP03) verify(ctx context.Context, r apdu.Response, e expectation) (apdu.Response, error) {
+	if !protectedStatus(r.SW) {
+		if len(r.Data) != 0 {
+			return r, fmt.Errorf("%w: %d bytes with status %04X", ErrResponseData, len(r.Data), uint16(r.SW))
+		}
+		return r, nil
+	}
+	n := len(r.Data) - macSize
+	if n < 0 {
+		return r, ErrResponseMAC
+	}
+	input := make([]byte, 0, blockSize+n+2)
+	input = append(append(input, e.chain[:]...), r.Data[:n]...)
+	input = append(input, byte(r.SW>>8), byte(r.SW))
+	mac, err := s.srmac.CMAC(ctx, input)
+	if err != nil {
+		return r, fmt.Errorf("R-MAC: %w", err)
+	}
+	if len(mac) < macSize || subtle.ConstantTimeCompare(mac[:macSize], r.Data[n:]) != 1 {
+		return r, ErrResponseMAC
+	}
+	r.Data = r.Data[:n:n]
+	return r, nil
+}
+
+// decipher opens the data of checked responses in place. A response without
+// data is not enciphered.
+func (s *SCP03) decipher(ctx context.Context, responses []apdu.Response) error {
+	if !s.level.RENC() {
+		return nil
+	}
+	var blocks []byte
+	for i, r := range responses {
+		if len(r.Data) == 0 {
+			continue
+		}
+		block := make([]byte, blockSize)
+		block[0] = 0x80 // what keeps a response's vector apart from its command's
+		binary.BigEndian.PutUint64(block[8:], s.expected[i].counter)
+		blocks = append(blocks, block...)
+	}
+	if len(blocks) == 0 {
+		return nil
+	}
+	ivs, err := s.senc.EncryptECB(ctx, blocks)
+	if err != nil {
+		return fmt.Errorf("initial vectors: %w", err)
+	}
+	if len(ivs) != len(blocks) {
+		return fmt.Errorf("gp: the cipher gave %d bytes for %d", len(ivs), len(blocks))
+	}
+	for i, r := range responses {
+		if len(r.Data) == 0 {
+			continue
+		}
+		if len(r.Data)%blockSize != 0 {
+			return &apdu.ExchangeError{Index: i, Err: fmt.Errorf("%w: %d enciphered bytes", ErrResponseData, len(r.Data))}
+		}
+		plain, err := s.senc.DecryptCBC(ctx, ivs[:blockSize], r.Data)
+		if err != nil {
+			return &apdu.ExchangeError{Index: i, Err: fmt.Errorf("decipher response: %w", err)}
+		}
+		ivs = ivs[blockSize:]
+		if responses[i].Data, err = unpad(plain); err != nil {
+			return &apdu.ExchangeError{Index: i, Err: err}
+		}
+	}
+	return nil
+}
+
+// protectedStatus reports whether a response with this status word carries an
+// R-MAC: success and warnings do.
+func protectedStatus(sw apdu.StatusWord) bool {
+	return sw.OK() || sw.SW1() == 0x62 || sw.SW1() == 0x63
+}
+
+// unpad removes 80 and zeros from the last block.
+func unpad(b []byte) ([]byte, error) {
+	for i := len(b) - 1; i >= 0 && i >= len(b)-blockSize; i-- {
+		switch b[i] {
+		case 0:
+		case 0x80:
+			return b[:i:i], nil
+		default:
+			return nil, fmt.Errorf("%w: wrong padding", ErrResponseData)
+		}
+	}
+	return nil, fmt.Errorf("%w: wrong padding", ErrResponseData)
+}

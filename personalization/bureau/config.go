@@ -1,0 +1,196 @@
+// Package bureau opens a bureau's data folder: its configuration, database,
+// keys and profiles, and joins them into the services that commands and the
+// API use. It holds no rule of its own: intake, preparation, line and stock do.
+package bureau
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// ConfigName is the name of the configuration file in the data folder.
+const ConfigName = "cardbureau.toml"
+
+// Config is DIR/cardbureau.toml. Secrets are never in it: they come from files
+// it names, or from the environment.
+type Config struct {
+	Environment string `toml:"environment"` // development or production
+	Audience    string `toml:"audience"`
+	State       string `toml:"state"` // ICAO 9303-3 code of the issuing state, 3 letters
+	Station     string `toml:"station"`
+
+	Database struct {
+		URL string `toml:"url"` // empty: a private cluster in the data folder
+	} `toml:"database"`
+
+	HSM struct {
+		Module   string   `toml:"module"`   // path of the PKCS#11 module
+		Token    string   `toml:"token"`    // token label
+		PINFile  string   `toml:"pin-file"` // relative to the data folder
+		Sessions int      `toml:"sessions"`
+		Timeout  duration `toml:"timeout"`
+	} `toml:"hsm"`
+
+	Records struct {
+		Trust      string `toml:"trust"` // relative to the data folder
+		RequireJWE bool   `toml:"require-jwe"`
+		MaxLine    int    `toml:"max-line-bytes"`
+	} `toml:"records"`
+
+	// Rules pick a record's product: the first that fits.
+	Rules []ProductRule `toml:"product"`
+
+	Profiles struct {
+		Folder string `toml:"folder"` // overrides the profiles that come with the program
+	} `toml:"profiles"`
+
+	Line struct {
+		Readers         []string `toml:"readers"` // names or patterns; empty: every reader
+		TransmitTimeout duration `toml:"transmit-timeout"`
+	} `toml:"line"`
+
+	HTTP struct {
+		Listen string `toml:"listen"`
+	} `toml:"http"`
+}
+
+// ProductRule says which product a record gets.
+type ProductRule struct {
+	Name    string   `toml:"name"`    // product profile
+	Permits []string `toml:"permits"` // permit kinds; empty: all
+	MinAge  int      `toml:"min-age"` // full years; 0: none
+	MaxAge  int      `toml:"max-age"` // full years, inclusive; 0: none
+	Bank    *bool    `toml:"bank"`    // must the bank part be present (true), absent (false); unset: either
+	SIM     *bool    `toml:"sim"`
+}
+
+// duration is a time.Duration written as 30s.
+type duration time.Duration
+
+// UnmarshalText reads a Go duration.
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = duration(v)
+	return err
+}
+
+// defaultConfig is what init writes. The %s are environment, audience, state,
+// database URL, module and token.
+const defaultConfig = `# cardbureau: how this bureau works. Unknown keys are refused.
+# Secrets are never written here: they are in files named here, or in the environment.
+
+environment = %q      # development keys and virtual cards, or production
+audience = %q         # the bureau that records are made for; others are refused
+state = %q            # issuing state in MRZ and certificates (ICAO 9303-3 section 5)
+station = "station-1" # the machine whose readers these are
+
+[database]
+# A PostgreSQL server: postgres://user@host/database. Empty: a private cluster in this folder.
+url = %q
+
+[hsm]
+module = %q           # the PKCS#11 module that holds every key
+token = %q
+pin-file = "secrets/token-pin"   # or the environment variable CARDBUREAU_TOKEN_PIN
+sessions = 2          # one operation a session; SoftHSM does not get faster beyond 2
+timeout = "30s"       # a module that does not answer for so long is restarted
+
+[records]
+trust = "trust.json"  # registries whose signatures are accepted
+require-jwe = %v      # production takes only records enciphered to the intake key
+max-line-bytes = 524288
+
+# A record's product: the first rule that fits. Keys: permits, min-age, max-age, bank, sim.
+[[product]]
+name = "identity"
+
+[profiles]
+folder = ""           # chips/, applets/ and products/ here replace those that come with the program
+
+[line]
+readers = []          # names or patterns as "ACS *"; empty: every reader
+transmit-timeout = "20s"
+
+[http]
+listen = "127.0.0.1:8443"
+`
+
+// ConfigText is the commented configuration of a new data folder.
+func ConfigText(production bool, audience, state, databaseURL, module, token string) string {
+	env := "development"
+	if production {
+		env = "production"
+	}
+	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, module, token, production)
+}
+
+// LoadConfig reads DIR/cardbureau.toml.
+func LoadConfig(dir string) (*Config, error) {
+	name := filepath.Join(dir, ConfigName)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: make a data folder with cardbureau init --data %s", name, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c Config
+	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) && len(strict.Errors) > 0 {
+			row, col := strict.Errors[0].Position()
+			return nil, fmt.Errorf("%s:%d:%d: unknown key %q", name, row, col, strings.Join(strict.Errors[0].Key(), "."))
+		}
+		var de *toml.DecodeError
+		if errors.As(err, &de) {
+			row, col := de.Position()
+			return nil, fmt.Errorf("%s:%d:%d: %w", name, row, col, err)
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &c, nil
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Environment != "development" && c.Environment != "production":
+		return fmt.Errorf("environment is %q: it must be development or production", c.Environment)
+	case len(c.State) != 3 || strings.ToUpper(c.State) != c.State:
+		return fmt.Errorf("state is %q: it must be three capital letters (ICAO 9303-3 section 5)", c.State)
+	case c.Audience == "":
+		return errors.New("audience is empty: say which bureau records are made for")
+	case c.Station == "":
+		return errors.New("station is empty: name this machine")
+	case len(c.Rules) == 0:
+		return errors.New("no [[product]] rule: no record could become a card")
+	case c.Environment == "production" && c.State == "UTO":
+		return errors.New("state UTO is for development: production issues under its own code")
+	case c.Environment == "production" && !c.Records.RequireJWE:
+		return errors.New("require-jwe must be true in production: records travel enciphered")
+	}
+	if c.Records.MaxLine == 0 {
+		c.Records.MaxLine = 512 << 10
+	}
+	if c.Line.TransmitTimeout <= 0 {
+		c.Line.TransmitTimeout = duration(20 * time.Second)
+	}
+	if c.HSM.Timeout <= 0 {
+		c.HSM.Timeout = duration(30 * time.Second)
+	}
+	return nil
+}
+
+// Development reports whether test keys and software cards are allowed.
+func (c *Config) Development() bool { return c.Environment == "development" }

@@ -1,0 +1,50 @@
+package bureau
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, ConfigName), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestDefaultConfigLoads(t *testing.T) {
+	c, err := LoadConfig(writeConfig(t, ConfigText(false, "bureau-1", "UTO", "", "/m.so", "cardbureau")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Development() || c.Rules[0].Name != "identity" || c.HSM.Module != "/m.so" {
+		t.Errorf("got %+v", c)
+	}
+	if _, err := LoadConfig(writeConfig(t, ConfigText(true, "bureau-1", "IRN", "", "/m.so", "cardbureau"))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigMistakes(t *testing.T) {
+	base := ConfigText(false, "bureau-1", "UTO", "", "/m.so", "cardbureau")
+	for _, c := range []struct{ old, new, want string }{
+		{"audience =", "audiance =", `unknown key "audiance"`},
+		{`"development"`, `"staging"`, "environment is"},
+		{`"UTO"`, `"uto"`, "three capital letters"},
+		{"[[product]]\nname = \"identity\"", "", "no [[product]] rule"},
+		{"sessions = 2", "sessions = [", ":"},
+		{`"development"`, `"production"`, "UTO is for development"},
+	} {
+		_, err := LoadConfig(writeConfig(t, strings.Replace(base, c.old, c.new, 1)))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want %q", c.new, err, c.want)
+		}
+	}
+	if _, err := LoadConfig(t.TempDir()); err == nil || !strings.Contains(err.Error(), "cardbureau init") {
+		t.Errorf("missing file: %v", err)
+	}
+}

@@ -1,0 +1,84 @@
+package gp_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp"
+)
+
+// FuzzAnswers feeds every parser of a card's data: none may panic, and what
+// is taken must be within its own bounds.
+func FuzzAnswers(f *testing.F) {
+	for _, v := range vectors(f).SCP03 {
+		f.Add([]byte(v.InitUpdateResponse))
+	}
+	for _, s := range []string{
+		"9f7f2a" + cplcSample,
+		"e006c00401308810", "e00cc00a0171ff88002001180100",
+		"6619731706072a864886fc6b01600c060a2a864886fc6b02020301",
+		"6f108408a000000151000000a5049f6501ff",
+		"e3134f08a0000001510000009f70010fc503800000",
+	} {
+		f.Add(unhex(f, s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if iu, err := gp.ParseInitializeUpdate(b); err == nil {
+			if len(iu.CardChallenge) != 8 || len(iu.CardCryptogram) != 8 || iu.PseudoRandom() != (len(iu.SequenceCounter) == 3) {
+				t.Errorf("%+v", iu)
+			}
+		}
+		if c, err := gp.ParseCPLC(b); err == nil && !bytes.HasSuffix(b, c.Bytes()) {
+			t.Errorf("CPLC %x became %x", b, c.Bytes())
+		}
+		if keys, err := gp.ParseKeyInformation(b); err == nil {
+			for _, k := range keys {
+				if len(k.Components) == 0 {
+					t.Errorf("key %d without a component", k.ID)
+				}
+			}
+		}
+		_, _ = gp.ParseCardRecognition(b)
+		if fci, err := gp.ParseFCI(b); err == nil && (len(fci.AID) < 5 || len(fci.AID) > 16) {
+			t.Errorf("AID of %d bytes", len(fci.AID))
+		}
+		if entries, err := gp.ParseStatus(b); err == nil {
+			for _, e := range entries {
+				if len(e.AID) == 0 {
+					t.Error("an entry without an AID")
+				}
+			}
+		}
+		_ = gp.CheckPutKeyResponse(b, 0x31, []gp.KeyComponent{{KCV: []byte{1, 2, 3}}})
+	})
+}
+
+// FuzzUnwrap gives a session answers that its card did not make: none may
+// pass as protected, save the one the trace has.
+func FuzzUnwrap(f *testing.F) {
+	v := traceAt(f, gp.LevelFull)
+	f.Add(v.response())
+	f.Add([]byte{0x90, 0x00})
+	f.Add([]byte{0x6A, 0x80})
+	plain, err := apdu.Parse(v.PlainCommand)
+	if err != nil {
+		f.Fatal(err)
+	}
+	ctx := context.Background()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, _ := v.open(t)
+		if _, err := s.Wrap(ctx, []apdu.Command{plain}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Unwrap(ctx, [][]byte{b})
+		if err != nil {
+			return
+		}
+		protected := r[0].SW.OK() || r[0].SW.SW1() == 0x62 || r[0].SW.SW1() == 0x63
+		if protected && !bytes.Equal(b, v.response()) {
+			t.Errorf("%x passed as the card's", b)
+		}
+	})
+}

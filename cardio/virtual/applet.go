@@ -20,7 +20,8 @@ type Applet interface {
 	// command that named its AID, or with the zero Command when the chip
 	// selects it by itself after a reset (Card Reset privilege). It returns
 	// the answer to SELECT. Any status word that is neither 9000 nor 62xx or
-	// 63xx refuses the selection, and the application selected before stays.
+	// 63xx refuses the selection, and the issuer security domain is selected
+	// instead.
 	Select(e Env, cmd apdu.Command) (data []byte, sw apdu.StatusWord)
 	// Deselect is called when another application is selected. After a reset
 	// it is not called: a power cut gives no notice.

@@ -1,0 +1,279 @@
+package virtual
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cardbureau/cardio/virtual/nvm"
+)
+
+// IssuerSecurityDomainAID is the AID of the issuer security domain that cards
+// come with (GPC_SPE_034 v2.3.1 appendix H.1.3), in hexadecimal.
+const IssuerSecurityDomainAID = "A000000151000000"
+
+// LDSAID is the AID of the ICAO LDS1 application (ICAO 9303-10 section 4.1),
+// in hexadecimal; LDSLoadFileAID is that of the load file a blank names as
+// its origin.
+const (
+	LDSAID         = "A0000002471001"
+	LDSLoadFileAID = "A00000024710"
+)
+
+// Privileges of an application (GPC_SPE_034 v2.3.1 tables 11-7 to 11-9), the
+// three bytes read big-endian. Those that this card knows:
+const (
+	PrivilegeSecurityDomain       uint32 = 0x800000
+	PrivilegeCardLock             uint32 = 0x100000
+	PrivilegeCardTerminate        uint32 = 0x080000
+	PrivilegeCardReset            uint32 = 0x040000 // selected by itself after a reset
+	PrivilegeTrustedPath          uint32 = 0x008000
+	PrivilegeAuthorizedManagement uint32 = 0x004000
+	PrivilegeGlobalDelete         uint32 = 0x001000
+	PrivilegeGlobalLock           uint32 = 0x000800
+	PrivilegeGlobalRegistry       uint32 = 0x000400
+	PrivilegeFinalApplication     uint32 = 0x000200
+)
+
+// isdPrivileges is what the issuer security domain holds here: no delegated
+// management, tokens, receipts or CVM, since this card has none of them. Card
+// Reset is added when no application holds it.
+const isdPrivileges = PrivilegeSecurityDomain | PrivilegeCardLock | PrivilegeCardTerminate |
+	PrivilegeTrustedPath | PrivilegeAuthorizedManagement | PrivilegeGlobalDelete |
+	PrivilegeGlobalLock | PrivilegeGlobalRegistry | PrivilegeFinalApplication
+
+// DefaultATR is the answer to reset of a blank: T=1 alone; historical bytes
+// of ISO/IEC 7816-4 clause 12.1.1 that offer selection by DF name, command
+// chaining and extended length, and name the maker "CBV01".
+var DefaultATR = []byte{
+	0x3B, 0x8D, 0x01,
+	0x80, 0x31, 0x80, 0x73, 0xC4, 0x21, 0xC0, 0x55, 'C', 'B', 'V', '0', '1',
+	0xE8,
+}
+
+// SCP03 options: the parameter i (GPC_SPE_014 section 5.1).
+const (
+	SCP03RandomChallenge       byte = 0x00 // random challenge, no response protection
+	SCP03PseudoRandomChallenge byte = 0x10
+	SCP03ResponseMAC           byte = 0x20
+	SCP03ResponseEncryption    byte = 0x60 // R-MAC and R-ENCRYPTION
+	SCP03Full                  byte = 0x70 // pseudo-random challenge, R-MAC and R-ENCRYPTION
+)
+
+// Keys is a key set of the issuer security domain: three AES keys of the same
+// length, 16, 24 or 32 bytes.
+type Keys struct {
+	Version       byte // 01 … 7F
+	ENC, MAC, DEK []byte
+}
+
+// String names the version, never the keys.
+func (k Keys) String() string { return fmt.Sprintf("key set %02X", k.Version) }
+
+// GoString is String.
+func (k Keys) GoString() string { return k.String() }
+
+func (k Keys) check() error {
+	if k.Version < 0x01 || k.Version > 0x7F {
+		return fmt.Errorf("virtual: key version %02X is outside 01…7F", k.Version)
+	}
+	n := len(k.ENC)
+	if (n != 16 && n != 24 && n != 32) || len(k.MAC) != n || len(k.DEK) != n {
+		return errors.New("virtual: a key set has three AES keys of the same length, 16, 24 or 32 bytes")
+	}
+	return nil
+}
+
+// LoadFile is an executable load file on the card with the modules that it
+// brought.
+type LoadFile struct {
+	AID     []byte
+	Version [2]byte
+	Modules [][]byte
+}
+
+// Installation is an application on a blank. Its code is the factory under
+// the module's AID in Config.Applets.
+type Installation struct {
+	AID        []byte
+	Module     []byte
+	LoadFile   []byte
+	Privileges uint32
+}
+
+// Serial is what makes a chip unique in its CPLC data: 10 bytes, which are
+// also the key diversification data that INITIALIZE UPDATE returns.
+type Serial struct {
+	Fabricator [2]byte // IC fabricator
+	Type       [2]byte // IC type
+	Batch      [2]byte // IC batch identifier
+	Number     [4]byte // IC serial number
+}
+
+// NewSerial is the serial of a software chip (fabricator CBCB, type 0001).
+func NewSerial(batch uint16, number uint32) Serial {
+	s := Serial{Fabricator: [2]byte{0xCB, 0xCB}, Type: [2]byte{0x00, 0x01}}
+	binary.BigEndian.PutUint16(s.Batch[:], batch)
+	binary.BigEndian.PutUint32(s.Number[:], number)
+	return s
+}
+
+// Bytes is fabricator, type, batch and number.
+func (s Serial) Bytes() [10]byte {
+	var b [10]byte
+	copy(b[0:], s.Fabricator[:])
+	copy(b[2:], s.Type[:])
+	copy(b[4:], s.Batch[:])
+	copy(b[6:], s.Number[:])
+	return b
+}
+
+// String is the ten bytes in upper-case hexadecimal.
+func (s Serial) String() string {
+	b := s.Bytes()
+	return strings.ToUpper(hex.EncodeToString(b[:]))
+}
+
+// CPLC lays out card production life cycle data, 42 bytes (GPC_SPE_034
+// v2.3.1 section H.5 names the tag; the layout is Visa GlobalPlatform
+// 2.1.1 Card Implementation Requirements, appendix A). Dates that a software
+// chip has not are zero.
+func (s Serial) CPLC() [42]byte {
+	var b [42]byte
+	copy(b[0:], s.Fabricator[:])
+	copy(b[2:], s.Type[:])
+	copy(b[4:], []byte{0xCB, 0x01}) // operating system id
+	copy(b[8:], []byte{0x01, 0x00}) // operating system release level
+	copy(b[12:], s.Number[:])
+	copy(b[16:], s.Batch[:])
+	return b
+}
+
+// Blank is what a card is when it leaves the maker: the facts that
+// Manufacture burns into an empty memory.
+type Blank struct {
+	Serial       Serial
+	Keys         Keys
+	SCP          byte   // the parameter i of SCP03; bit 0x01 (S16) is not offered
+	ATR          []byte // DefaultATR when nil
+	ISD          []byte // IssuerSecurityDomainAID when nil
+	LoadFiles    []LoadFile
+	Applications []Installation
+	// MaxFailures is after how many failed authentications in a row a key
+	// set is blocked; 10 when 0, at most 255.
+	MaxFailures int
+	// KeyDiversificationData is the first 10 bytes of the answer to
+	// INITIALIZE UPDATE; the serial when nil.
+	KeyDiversificationData []byte
+}
+
+// LDSBlank is a blank of this project: SCP03 i=70 under the transport keys,
+// with the LDS application installed and selected by default.
+func LDSBlank(serial Serial, transport Keys) Blank {
+	lds, file := mustHex(LDSAID), mustHex(LDSLoadFileAID)
+	return Blank{
+		Serial:    serial,
+		Keys:      transport,
+		SCP:       SCP03Full,
+		LoadFiles: []LoadFile{{AID: file, Version: [2]byte{1, 0}, Modules: [][]byte{lds}}},
+		Applications: []Installation{
+			{AID: lds, Module: lds, LoadFile: file, Privileges: PrivilegeCardReset},
+		},
+	}
+}
+
+func mustHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// ErrNotBlank means that Manufacture met a memory that already is a card.
+var ErrNotBlank = errors.New("virtual: the memory already holds a card")
+
+// Manufacture makes a blank in an empty memory and commits it. The card life
+// cycle begins at OP_READY.
+func Manufacture(mem *nvm.Memory, b Blank) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	s := mem.Space(chipSpace)
+	if len(s.Keys("")) > 0 {
+		return ErrNotBlank
+	}
+	atr, isd, kdd := b.ATR, b.ISD, b.KeyDiversificationData
+	if atr == nil {
+		atr = DefaultATR
+	}
+	if isd == nil {
+		isd = mustHex(IssuerSecurityDomainAID)
+	}
+	if kdd == nil {
+		sn := b.Serial.Bytes()
+		kdd = sn[:]
+	}
+	limit := b.MaxFailures
+	if limit == 0 {
+		limit = 10
+	}
+	cplc := b.Serial.CPLC()
+	s.Set("atr", atr)
+	s.Set("isd", isd)
+	s.Set("kdd", kdd)
+	s.Set("cplc", cplc[:])
+	s.Set("i", []byte{b.SCP})
+	s.Set("limit", []byte{byte(limit)})
+	s.Set("state", []byte{byte(OpReady)})
+	r := registry{space: s}
+	r.putKeySet(&keySet{version: b.Keys.Version, enc: b.Keys.ENC, mac: b.Keys.MAC, dek: b.Keys.DEK}, 0)
+	for _, f := range b.LoadFiles {
+		r.putLoadFile(f)
+	}
+	for _, a := range b.Applications {
+		r.putApplication(&application{aid: a.AID, module: a.Module, loadFile: a.LoadFile, privileges: a.Privileges, state: AppSelectable})
+	}
+	return mem.Commit()
+}
+
+func (b Blank) check() error {
+	if err := b.Keys.check(); err != nil {
+		return err
+	}
+	if b.SCP&^0x70 != 0 || b.SCP&0x60 == 0x40 {
+		return fmt.Errorf("virtual: SCP03 with i = %02X is not offered", b.SCP)
+	}
+	if b.MaxFailures < 0 || b.MaxFailures > 255 {
+		return fmt.Errorf("virtual: a limit of %d failures is outside 1…255", b.MaxFailures)
+	}
+	if b.KeyDiversificationData != nil && len(b.KeyDiversificationData) != 10 {
+		return errors.New("virtual: key diversification data has 10 bytes")
+	}
+	aids := [][]byte{}
+	if b.ISD != nil {
+		aids = append(aids, b.ISD)
+	}
+	defaults := 0
+	for _, a := range b.Applications {
+		aids = append(aids, a.AID, a.Module, a.LoadFile)
+		if a.Privileges&PrivilegeCardReset != 0 {
+			defaults++
+		}
+	}
+	for _, f := range b.LoadFiles {
+		aids = append(aids, f.AID)
+		aids = append(aids, f.Modules...)
+	}
+	for _, aid := range aids {
+		if len(aid) < 5 || len(aid) > 16 {
+			return fmt.Errorf("virtual: an AID of %d bytes, it has 5 to 16", len(aid))
+		}
+	}
+	if defaults > 1 {
+		return errors.New("virtual: two applications have the Card Reset privilege")
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package virtual
+
+import (
+	"bytes"
+	"slices"
+
+	"cardbureau/cardio/apdu"
+)
+
+// keyTypeAES is the key type of AES keys (GPC_SPE_034 v2.3.1 table 11-16).
+const keyTypeAES = 0x88
+
+// Status words of PUT KEY (GPC_SPE_034 v2.3.1 table 11-73).
+const (
+	swAlgorithmNotSupported apdu.StatusWord = 0x9484
+	swInvalidKeyCheckValue  apdu.StatusWord = 0x9485
+)
+
+// maxKeySets bounds what the card keeps.
+const maxKeySets = 8
+
+// putKey is PUT KEY (GPC_SPE_034 v2.3.1 section 11.8, GPC_SPE_014 section
+// 7.2) of a whole key set: P1 the version to replace or 00 to add one, P2 =
+// 81, data: new version, then three times
+//
+//	88, length of the next two, key length, key under the DEK (CBC, zero IV,
+//	AES-192 filled to 32 bytes), 03, key check value
+//
+// The three keys change together or not at all. A session goes on under the
+// keys that it was opened with.
+func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	if cmd.P1&0x80 != 0 || cmd.P2 != 0x81 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if len(cmd.Data) < 1 {
+		return nil, apdu.SWWrongData
+	}
+	k := &keySet{version: cmd.Data[0]}
+	out := []byte{k.version}
+	rest := cmd.Data[1:]
+	for _, key := range []*[]byte{&k.enc, &k.mac, &k.dek} {
+		value, kcv, tail, sw := c.keyField(rest)
+		if !sw.OK() {
+			return nil, sw
+		}
+		*key, rest = value, tail
+		out = append(out, kcv...)
+	}
+	if len(rest) != 0 {
+		return nil, apdu.SWWrongData
+	}
+	if (Keys{Version: k.version, ENC: k.enc, MAC: k.mac, DEK: k.dek}).check() != nil {
+		return nil, apdu.SWWrongData
+	}
+	k.prepare()
+	return c.replaceKeys(cmd.P1, k, out)
+}
+
+// keyField reads one key of PUT KEY, deciphers it and checks its check value.
+func (c *Chip) keyField(b []byte) (key, kcv, rest []byte, sw apdu.StatusWord) {
+	if len(b) < 3 {
+		return nil, nil, nil, apdu.SWWrongData
+	}
+	if b[0] != keyTypeAES {
+		return nil, nil, nil, swAlgorithmNotSupported
+	}
+	n, size := int(b[1]), int(b[2])
+	filled := (size + 15) / 16 * 16
+	if size != 16 && size != 24 && size != 32 || n != 1+filled || len(b) < 2+n+4 {
+		return nil, nil, nil, apdu.SWWrongData
+	}
+	enciphered, check := b[3:2+n], b[2+n:2+n+4]
+	if check[0] != 3 {
+		return nil, nil, nil, apdu.SWWrongData
+	}
+	key = c.session.dek.decryptCBC([16]byte{}, enciphered)[:size]
+	kcv = mustAESKey(key).kcv()
+	if !bytes.Equal(kcv, check[1:]) {
+		return nil, nil, nil, swInvalidKeyCheckValue
+	}
+	return key, kcv, b[2+n+4:], apdu.SWSuccess
+}
+
+func (c *Chip) replaceKeys(old byte, k *keySet, out []byte) ([]byte, apdu.StatusWord) {
+	if old == 0 {
+		if c.reg.keySet(k.version) != nil {
+			return nil, apdu.SWWrongData
+		}
+		if len(c.reg.keys) >= maxKeySets {
+			return nil, apdu.SWNotEnoughMemory
+		}
+		last := c.reg.keys[len(c.reg.keys)-1]
+		c.reg.putKeySet(k, last.order+1)
+		c.reg.keys = append(c.reg.keys, k)
+		return out, apdu.SWSuccess
+	}
+	replaced := c.reg.keySet(old)
+	if replaced == nil {
+		return nil, apdu.SWReferencedDataNotFound
+	}
+	if k.version != old && c.reg.keySet(k.version) != nil {
+		return nil, apdu.SWWrongData
+	}
+	order := replaced.order
+	at := slices.Index(c.reg.keys, replaced)
+	c.reg.deleteKeySet(replaced)
+	c.reg.putKeySet(k, order)
+	c.reg.keys = slices.Insert(c.reg.keys, at, k)
+	return out, apdu.SWSuccess
+}

@@ -1,0 +1,224 @@
+package virtual
+
+import (
+	"crypto/subtle"
+	"io"
+
+	"cardbureau/cardio/apdu"
+)
+
+// Security levels (GPC_SPE_014 section 7.1.2.1, table 7-5).
+const (
+	levelCMAC byte = 0x01
+	levelCENC byte = 0x02
+	levelRMAC byte = 0x10
+	levelRENC byte = 0x20
+)
+
+// Derivation constants (GPC_SPE_014 table 4-1).
+const (
+	deriveCardCryptogram byte = 0x00
+	deriveHostCryptogram byte = 0x01
+	deriveCardChallenge  byte = 0x02
+	deriveSessionENC     byte = 0x04
+	deriveSessionMAC     byte = 0x06
+	deriveSessionRMAC    byte = 0x07
+)
+
+type phase byte
+
+const (
+	closed    phase = iota
+	initiated       // INITIALIZE UPDATE was answered
+	open            // EXTERNAL AUTHENTICATE succeeded
+)
+
+// session is one SCP03 secure channel session; it lives in RAM.
+type session struct {
+	phase phase
+	level byte
+	keys  *keySet
+	dek   *aesKey // of the key set the session was opened with, also after PUT KEY replaced it
+
+	enc, mac, rmac *aesKey
+	host, card     [8]byte // challenges
+	chaining       [16]byte
+	counter        uint64
+}
+
+// initializeUpdate is INITIALIZE UPDATE (GPC_SPE_014 section 7.1.1). The
+// sequence counter of a key set begins at 000000, advances by one before
+// every use, successful or not, and is committed before the answer: no
+// pseudo-random challenge is ever given twice.
+func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	c.closeSession()
+	if cmd.P2 != 0 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if len(cmd.Data) != 8 {
+		return nil, apdu.SWWrongLength
+	}
+	k := c.reg.keySet(cmd.P1)
+	if k == nil {
+		return nil, apdu.SWReferencedDataNotFound
+	}
+	if k.failures >= c.reg.limit {
+		return nil, apdu.SWAuthenticationMethodBlocked
+	}
+	s := session{phase: initiated, keys: k, dek: k.dekKey}
+	copy(s.host[:], cmd.Data)
+	pseudo := c.reg.scp&SCP03PseudoRandomChallenge != 0
+	if pseudo {
+		if k.sequence >= 0xFFFFFF {
+			return nil, apdu.SWConditionsOfUseNotSatisfied
+		}
+		k.sequence++
+		c.reg.putCounters(k)
+		copy(s.card[:], k.encKey.derive(deriveCardChallenge, 64, sequenceBytes(k), c.reg.isd))
+	} else if _, err := io.ReadFull(c.random, s.card[:]); err != nil {
+		return nil, apdu.SWNoPreciseDiagnosis
+	}
+	bits := k.macKey.size * 8
+	s.enc = mustAESKey(k.encKey.derive(deriveSessionENC, bits, s.host[:], s.card[:]))
+	s.mac = mustAESKey(k.macKey.derive(deriveSessionMAC, bits, s.host[:], s.card[:]))
+	s.rmac = mustAESKey(k.macKey.derive(deriveSessionRMAC, bits, s.host[:], s.card[:]))
+
+	out := make([]byte, 0, 32)
+	out = append(out, c.reg.kdd...)
+	out = append(out, k.version, 0x03, c.reg.scp)
+	out = append(out, s.card[:]...)
+	out = append(out, s.mac.derive(deriveCardCryptogram, 64, s.host[:], s.card[:])...)
+	if pseudo {
+		out = append(out, sequenceBytes(k)...)
+	}
+	c.session = s
+	return out, apdu.SWSuccess
+}
+
+func sequenceBytes(k *keySet) []byte {
+	return []byte{byte(k.sequence >> 16), byte(k.sequence >> 8), byte(k.sequence)}
+}
+
+// externalAuthenticate is EXTERNAL AUTHENTICATE (GPC_SPE_014 section 7.1.2).
+// It must follow INITIALIZE UPDATE at once. The failure is counted and
+// committed before anything is compared, so that cutting the power during the
+// comparison wins no try.
+func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	s := c.session
+	c.closeSession()
+	if s.phase != initiated {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	if cmd.P2 != 0 || !c.offers(cmd.P1) {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if len(cmd.Data) != 16 {
+		return nil, apdu.SWWrongLength
+	}
+	s.keys.failures++
+	c.reg.putCounters(s.keys)
+	if err := c.mem.Commit(); err != nil {
+		return nil, apdu.SWMemoryFailure
+	}
+	want := s.mac.derive(deriveHostCryptogram, 64, s.host[:], s.card[:])
+	if subtle.ConstantTimeCompare(want, cmd.Data[:8]) != 1 {
+		return nil, apdu.SWAuthenticationFailed
+	}
+	if !s.verify(cmd) {
+		return nil, apdu.SWSecureMessagingIncorrect
+	}
+	s.keys.failures = 0
+	c.reg.putCounters(s.keys)
+	s.phase, s.level = open, cmd.P1
+	c.session = s
+	return nil, apdu.SWSuccess
+}
+
+// offers says whether the card has a security level, given its parameter i.
+func (c *Chip) offers(level byte) bool {
+	switch level {
+	case 0x00, 0x01, 0x03:
+		return true
+	case 0x11, 0x13:
+		return c.reg.scp&SCP03ResponseMAC != 0
+	case 0x33:
+		return c.reg.scp&SCP03ResponseEncryption == SCP03ResponseEncryption
+	}
+	return false
+}
+
+// verify checks the C-MAC in the last 8 bytes of the data field over the
+// chaining value, the header with the secure messaging bit, Lc as sent and
+// the data before the MAC (GPC_SPE_014 section 6.2.4), and moves the chaining
+// value on when it is right.
+func (s *session) verify(cmd apdu.Command) bool {
+	n := len(cmd.Data)
+	if n < 8 {
+		return false
+	}
+	head := []byte{cmd.CLA&0xFC | 0x04, cmd.INS, cmd.P1, cmd.P2}
+	if cmd.Extended {
+		head = append(head, 0, byte(n>>8), byte(n))
+	} else {
+		head = append(head, byte(n))
+	}
+	mac := s.mac.cmac(s.chaining[:], head, cmd.Data[:n-8])
+	if subtle.ConstantTimeCompare(mac[:8], cmd.Data[n-8:]) != 1 {
+		return false
+	}
+	s.chaining = mac
+	return true
+}
+
+// unwrap takes the protection off a command of an open session. The
+// encryption counter advances for every command, with data or without
+// (GPC_SPE_014 section 6.2.6).
+func (s *session) unwrap(cmd apdu.Command) (apdu.Command, bool) {
+	if !s.verify(cmd) {
+		return cmd, false
+	}
+	cmd.Data = cmd.Data[:len(cmd.Data)-8]
+	cmd.CLA &^= 0x04
+	s.counter++
+	if s.level&levelCENC != 0 && len(cmd.Data) > 0 {
+		if len(cmd.Data)%16 != 0 {
+			return cmd, false
+		}
+		plain, ok := unpad(s.enc.decryptCBC(s.icv(0), cmd.Data))
+		if !ok || len(plain) == 0 { // a command without data is not enciphered
+			return cmd, false
+		}
+		cmd.Data = plain
+	}
+	return cmd, true
+}
+
+// icv is the initial chaining vector of the current command (top 00) or its
+// response (top 80): the counter, enciphered (GPC_SPE_014 sections 6.2.6 and
+// 6.2.7).
+func (s *session) icv(top byte) [16]byte {
+	var b [16]byte
+	b[0] = top
+	for i, n := 15, s.counter; n > 0; i, n = i-1, n>>8 {
+		b[i] = byte(n)
+	}
+	s.enc.block.Encrypt(b[:], b[:])
+	return b
+}
+
+// wrap protects a response. A status word that is an error, which is all but
+// 9000, 62xx and 63xx, goes out bare and alone (GPC_SPE_014 section 6.2.5).
+func (s *session) wrap(data []byte, sw apdu.StatusWord) []byte {
+	if s.level&levelRMAC == 0 {
+		return data
+	}
+	if !sw.OK() && sw.SW1() != 0x62 && sw.SW1() != 0x63 {
+		return nil
+	}
+	if s.level&levelRENC != 0 && len(data) > 0 {
+		data = s.enc.encryptCBC(s.icv(0x80), pad(data))
+	}
+	mac := s.rmac.cmac(s.chaining[:], data, []byte{byte(sw >> 8), byte(sw)})
+	out := make([]byte, 0, len(data)+8)
+	return append(append(out, data...), mac[:8]...)
+}

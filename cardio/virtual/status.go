@@ -1,0 +1,197 @@
+package virtual
+
+import (
+	"bytes"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/tlv"
+)
+
+// statusPage is a GET STATUS whose answer did not fit one response.
+type statusPage struct {
+	p1   byte
+	rest [][]byte // entries still to be sent
+}
+
+// swMoreData is the warning of GET STATUS that more entries follow.
+const swMoreData apdu.StatusWord = 0x6310
+
+// pageSize is how many bytes of entries one short response carries at every
+// security level: 239 pad to 240, and 8 of R-MAC and 2 of status word stay
+// within 256.
+const pageSize = 239
+
+// getStatus is GET STATUS (GPC_SPE_034 v2.3.1 section 11.4), tagged answers
+// only: P2 = 02, continued with 03.
+func (c *Chip) getStatus(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	page := c.page
+	c.page = statusPage{}
+	switch cmd.P1 {
+	case 0x80, 0x40, 0x20, 0x10:
+	default:
+		return nil, apdu.SWIncorrectP1P2
+	}
+	switch cmd.P2 {
+	case 0x02:
+	case 0x03:
+		if page.p1 != cmd.P1 || len(page.rest) == 0 {
+			return nil, apdu.SWConditionsOfUseNotSatisfied
+		}
+		return c.sendPage(cmd.P1, page.rest)
+	default:
+		return nil, apdu.SWIncorrectP1P2
+	}
+	criteria, err := tlv.Parse(cmd.Data)
+	if err != nil || len(criteria) == 0 || criteria[0].Tag != 0x4F || len(criteria[0].Value) > 16 {
+		return nil, apdu.SWWrongData
+	}
+	var tags []byte
+	for _, o := range criteria[1:] {
+		if o.Tag != 0x5C {
+			return nil, apdu.SWWrongData
+		}
+		tags = o.Value
+	}
+	want, ok := tagList(tags)
+	if !ok {
+		return nil, apdu.SWWrongData
+	}
+	entries := c.entries(cmd.P1, criteria[0].Value, want)
+	if len(entries) == 0 {
+		return nil, apdu.SWReferencedDataNotFound
+	}
+	return c.sendPage(cmd.P1, entries)
+}
+
+func (c *Chip) sendPage(p1 byte, entries [][]byte) ([]byte, apdu.StatusWord) {
+	var out []byte
+	for i, e := range entries {
+		if len(out)+len(e) > pageSize && i > 0 {
+			c.page = statusPage{p1: p1, rest: entries[i:]}
+			return out, swMoreData
+		}
+		out = append(out, e...)
+	}
+	return out, apdu.SWSuccess
+}
+
+// tagList reads a tag list (tag 5C): tags without lengths. No list wants
+// everything: nil.
+func tagList(b []byte) (map[tlv.Tag]bool, bool) {
+	if len(b) == 0 {
+		return nil, true
+	}
+	want := map[tlv.Tag]bool{}
+	for len(b) > 0 {
+		t, n := tlv.Tag(b[0]), 1
+		if b[0]&0x1F == 0x1F {
+			if len(b) < 2 || b[1]&0x80 != 0 {
+				return nil, false
+			}
+			t, n = t<<8|tlv.Tag(b[1]), 2
+		}
+		want[t] = true
+		b = b[n:]
+	}
+	return want, true
+}
+
+// entries are the registry entries of a kind whose AID begins with prefix:
+// E3 { 4F AID, 9F70 life cycle, C5 privileges, CE version, C4 load file, 84
+// modules, CC security domain } as far as each applies (table 11-36).
+func (c *Chip) entries(p1 byte, prefix []byte, want map[tlv.Tag]bool) [][]byte {
+	var out [][]byte
+	add := func(aid []byte, objects ...tlv.Object) {
+		if !bytes.HasPrefix(aid, prefix) {
+			return
+		}
+		var b []byte
+		for _, o := range append([]tlv.Object{{Tag: 0x4F, Value: aid}}, objects...) {
+			if want == nil || want[o.Tag] {
+				b = tlv.Append(b, o.Tag, o.Value)
+			}
+		}
+		out = append(out, tlv.Encode(0xE3, b))
+	}
+	switch p1 {
+	case 0x80:
+		p := uint32(isdPrivileges)
+		if c.reg.cardReset() == nil {
+			p |= PrivilegeCardReset
+		}
+		add(c.reg.isd, tlv.Object{Tag: 0x9F70, Value: []byte{byte(c.reg.state)}},
+			tlv.Object{Tag: 0xC5, Value: privilegeBytes(p)})
+	case 0x40:
+		for _, a := range c.reg.apps {
+			add(a.aid, tlv.Object{Tag: 0x9F70, Value: []byte{a.state}},
+				tlv.Object{Tag: 0xC5, Value: privilegeBytes(a.privileges)},
+				tlv.Object{Tag: 0xC4, Value: a.loadFile},
+				tlv.Object{Tag: 0xCC, Value: c.reg.isd})
+		}
+	case 0x20, 0x10:
+		for _, f := range c.reg.loadFiles {
+			objects := []tlv.Object{
+				{Tag: 0x9F70, Value: []byte{0x01}}, // LOADED
+				{Tag: 0xCE, Value: f.Version[:]},
+			}
+			if p1 == 0x10 {
+				for _, m := range f.Modules {
+					objects = append(objects, tlv.Object{Tag: 0x84, Value: m})
+				}
+			}
+			add(f.AID, append(objects, tlv.Object{Tag: 0xCC, Value: c.reg.isd})...)
+		}
+	}
+	return out
+}
+
+// setStatus is SET STATUS (GPC_SPE_034 v2.3.1 section 11.10): P1 = 80 the
+// card, 40 an application, whose lock bit alone can be changed from here.
+func (c *Chip) setStatus(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	switch cmd.P1 {
+	case 0x80:
+		return nil, c.setCardState(CardState(cmd.P2))
+	case 0x40:
+	default:
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if len(cmd.Data) < 5 || len(cmd.Data) > 16 {
+		return nil, apdu.SWWrongData
+	}
+	a := c.reg.application(cmd.Data)
+	if a == nil {
+		return nil, apdu.SWReferencedDataNotFound
+	}
+	if c.reg.state == CardLocked {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	lock := cmd.P2&appLockedBit != 0
+	if lock == a.locked() {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	a.state ^= appLockedBit // the state before locking comes back with unlocking
+	c.reg.putApplication(a)
+	return nil, apdu.SWSuccess
+}
+
+// setCardState makes a transition of GPC_SPE_034 v2.3.1 figure 5-1: forward
+// one step at a time to SECURED, between SECURED and CARD_LOCKED, and from
+// everywhere to TERMINATED.
+func (c *Chip) setCardState(to CardState) apdu.StatusWord {
+	switch to {
+	case OpReady, Initialized, Secured, CardLocked, Terminated:
+	default:
+		return apdu.SWIncorrectP1P2
+	}
+	from := c.reg.state
+	legal := to == Terminated ||
+		from == OpReady && to == Initialized ||
+		from == Initialized && to == Secured ||
+		from == Secured && to == CardLocked ||
+		from == CardLocked && to == Secured
+	if !legal {
+		return apdu.SWConditionsOfUseNotSatisfied
+	}
+	c.reg.putState(to)
+	return apdu.SWSuccess
+}

@@ -92,7 +92,7 @@ func (s StatusWord) Retries() (n int, ok bool) {
 // String is four hexadecimal digits and, where known, what they mean.
 func (s StatusWord) String() string {
 	if n, ok := s.Retries(); ok {
-		return fmt.Sprintf("%04X (verification failed, %d tries left)", uint16(s), n)
+		return fmt.Sprintf("%04X (verification failed, tries left: %d)", uint16(s), n)
 	}
 	if text, ok := statusText[s]; ok {
 		return fmt.Sprintf("%04X (%s)", uint16(s), text)
@@ -112,7 +112,7 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("command %X: card answered %s", e.Header[:], e.SW)
+	return fmt.Sprintf("command %X: card answered %s", e.Header[:], e.SW.String())
 }
 
 // Unwrap gives the status word to errors.Is and errors.As.

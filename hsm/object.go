@@ -1,0 +1,387 @@
+package hsm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/miekg/pkcs11"
+)
+
+// developmentID starts CKA_ID of keys that are for development only; the rest
+// of CKA_ID is the label, so that certificate, public and private key of one
+// name share it.
+const developmentID = "development:"
+
+func objectID(label string, development bool) []byte {
+	if development {
+		return []byte(developmentID + label)
+	}
+	return []byte(label)
+}
+
+// KeyInfo describes a key of this program in the token; nothing in it is
+// secret.
+type KeyInfo struct {
+	Label       string
+	Role        string
+	Version     string
+	Type        string // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
+	KCV         string // six hexadecimal digits, see Token.List
+	Sensitive   bool
+	Extractable bool
+	// NeverExtractable: the token itself has never held the key otherwise.
+	// It is false for imported keys, whose past the token does not know.
+	NeverExtractable bool
+	Development      bool
+}
+
+// objectKey names an object in the cache.
+type objectKey struct {
+	class uint
+	label string
+}
+
+// object is a token object that was found.
+type object struct {
+	handle      pkcs11.ObjectHandle
+	epoch       uint64
+	keyType     uint
+	bytes       int // length of a secret key
+	development bool
+}
+
+// objectCache remembers where objects are, because a search costs more than
+// most operations.
+type objectCache struct {
+	mu sync.Mutex
+	m  map[objectKey]object
+}
+
+func (c *objectCache) get(k objectKey) (object, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o, ok := c.m[k]
+	return o, ok
+}
+
+func (c *objectCache) put(k objectKey, o object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m == nil {
+		c.m = make(map[objectKey]object)
+	}
+	c.m[k] = o
+}
+
+func (c *objectCache) drop(k objectKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.m, k)
+}
+
+func (c *objectCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.m)
+}
+
+// search returns the handles of all objects that fit a template.
+func (s *session) search(template ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
+	s.token.counts.add(fnFindObjects)
+	if err := s.mod.FindObjectsInit(s.h, template); err != nil {
+		return nil, err
+	}
+	var out []pkcs11.ObjectHandle
+	for {
+		part, _, err := s.mod.FindObjects(s.h, 64)
+		if err != nil {
+			_ = s.mod.FindObjectsFinal(s.h)
+			return nil, err
+		}
+		if len(part) == 0 {
+			return out, s.mod.FindObjectsFinal(s.h)
+		}
+		out = append(out, part...)
+	}
+}
+
+// attributes reads attributes, in order.
+func (s *session) attributes(h pkcs11.ObjectHandle, types ...uint) ([][]byte, error) {
+	s.token.counts.add(fnGetAttributeValue)
+	template := make([]*pkcs11.Attribute, len(types))
+	for i, typ := range types {
+		template[i] = attr(typ, nil)
+	}
+	got, err := s.mod.GetAttributeValue(s.h, h, template)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]byte, len(types))
+	for i := range got {
+		out[i] = got[i].Value
+	}
+	return out, nil
+}
+
+func (s *session) uintAttribute(h pkcs11.ObjectHandle, typ uint) (uint, error) {
+	v, err := s.attributes(h, typ)
+	if err != nil {
+		return 0, err
+	}
+	return word64(v[0]), nil
+}
+
+func word64(b []byte) uint {
+	var n uint
+	for i := len(b) - 1; i >= 0; i-- { // CK_ULONG is in the machine's order; ours are all little-endian
+		n = n<<8 | uint(b[i])
+	}
+	return n
+}
+
+func truth(b []byte) bool { return len(b) == 1 && b[0] != 0 }
+
+// lookup finds the object of a class and label, in the cache first. With
+// several of one label it takes the one with the lowest handle, always.
+func (s *session) lookup(class uint, label string) (object, error) {
+	k := objectKey{class, label}
+	if o, ok := s.token.objects.get(k); ok && o.epoch == s.epoch {
+		return o, nil
+	}
+	all, err := s.lookupAll(class, label)
+	if err != nil {
+		return object{}, err
+	}
+	if len(all) == 0 {
+		return object{}, fmt.Errorf("%w: %s", ErrNoKey, label)
+	}
+	s.token.objects.put(k, all[0])
+	return all[0], nil
+}
+
+func (s *session) lookupAll(class uint, label string) ([]object, error) {
+	handles, err := s.search(attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_LABEL, label), attr(pkcs11.CKA_TOKEN, true))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(handles)
+	out := make([]object, 0, len(handles))
+	for _, h := range handles {
+		o := object{handle: h, epoch: s.epoch}
+		id, err := s.attributes(h, pkcs11.CKA_ID)
+		if err != nil {
+			return nil, err
+		}
+		o.development = strings.HasPrefix(string(id[0]), developmentID)
+		if class == pkcs11.CKO_SECRET_KEY || class == pkcs11.CKO_PRIVATE_KEY {
+			if o.keyType, err = s.uintAttribute(h, pkcs11.CKA_KEY_TYPE); err != nil {
+				return nil, err
+			}
+		}
+		if class == pkcs11.CKO_SECRET_KEY {
+			n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
+			if err != nil {
+				return nil, err
+			}
+			o.bytes = int(n)
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// using runs fn with a token object; a handle that the module no longer knows
+// is looked up again by do.
+func (s *session) using(class uint, label string, fn func(object) error) error {
+	o, err := s.lookup(class, label)
+	if err != nil {
+		return err
+	}
+	err = fn(o)
+	if remedyFor(err) == remedyObject {
+		s.token.objects.drop(objectKey{class, label})
+	}
+	return err
+}
+
+// List describes the keys of this program in the token, by label.
+//
+// A KCV is, for AES keys that encipher, the first 3 bytes of the encryption of
+// sixteen bytes 01 (GPC_SPE_034 B.6); for other AES keys the token's
+// CKA_CHECK_VALUE, over sixteen bytes 00; for HMAC keys the first 3 bytes of
+// the HMAC of nothing; for EC keys those of the SHA-256 of the uncompressed
+// public point.
+func (t *Token) List(ctx context.Context) ([]KeyInfo, error) {
+	var out []KeyInfo
+	err := t.do(ctx, "list keys", func(s *session) error {
+		out = nil
+		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY} {
+			handles, err := s.search(attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_TOKEN, true))
+			if err != nil {
+				return err
+			}
+			for _, h := range handles {
+				info, ok, err := s.describe(class, h)
+				if err != nil {
+					return err
+				}
+				if ok {
+					out = append(out, info)
+				}
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b KeyInfo) int { return strings.Compare(a.Label, b.Label) })
+	return out, err
+}
+
+func (s *session) describe(class uint, h pkcs11.ObjectHandle) (info KeyInfo, ok bool, err error) {
+	v, err := s.attributes(h, pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SENSITIVE,
+		pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_NEVER_EXTRACTABLE)
+	if err != nil {
+		return info, false, err
+	}
+	info = KeyInfo{
+		Label:            string(v[0]),
+		Development:      strings.HasPrefix(string(v[1]), developmentID),
+		Sensitive:        truth(v[3]),
+		Extractable:      truth(v[4]),
+		NeverExtractable: truth(v[5]),
+	}
+	if info.Role, info.Version, ok = ParseLabel(info.Label); !ok {
+		return info, false, nil
+	}
+	switch keyType := word64(v[2]); {
+	case class == pkcs11.CKO_PRIVATE_KEY && keyType == pkcs11.CKK_EC:
+		curve, point, err := s.publicPoint(info.Label)
+		if err != nil {
+			return info, false, err
+		}
+		sum := sha256.Sum256(point)
+		info.Type = "EC " + curve.Params().Name
+		info.KCV = hex.EncodeToString(sum[:3])
+	case keyType == pkcs11.CKK_AES:
+		n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
+		if err != nil {
+			return info, false, err
+		}
+		info.Type = fmt.Sprintf("AES-%d", n*8)
+		info.KCV = s.aesKCV(h)
+	case keyType == pkcs11.CKK_GENERIC_SECRET:
+		n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
+		if err != nil {
+			return info, false, err
+		}
+		info.Type = fmt.Sprintf("HMAC-%d", n*8)
+		if mac, err := s.sign(pkcs11.CKM_SHA256_HMAC, h, nil); err == nil {
+			info.KCV = hex.EncodeToString(mac[:3])
+		}
+	default:
+		info.Type = "other"
+	}
+	return info, true, nil
+}
+
+// aesKCV is empty where the token gives none.
+func (s *session) aesKCV(h pkcs11.ObjectHandle) string {
+	v, err := s.attributes(h, pkcs11.CKA_ENCRYPT)
+	if err == nil && truth(v[0]) {
+		ones := make([]byte, blockSize)
+		for i := range ones {
+			ones[i] = 1
+		}
+		if out, err := s.encrypt(pkcs11.CKM_AES_ECB, nil, h, ones); err == nil {
+			return hex.EncodeToString(out[:3])
+		}
+	}
+	if v, err = s.attributes(h, pkcs11.CKA_CHECK_VALUE); err == nil && len(v[0]) >= 3 {
+		return hex.EncodeToString(v[0][:3])
+	}
+	return ""
+}
+
+// Exists reports whether a secret or private key has that label, and whether
+// it is for development only.
+func (t *Token) Exists(ctx context.Context, label string) (exists, development bool, err error) {
+	err = t.do(ctx, "find "+label, func(s *session) error {
+		exists, development = false, false
+		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY} {
+			all, err := s.lookupAll(class, label)
+			if err != nil {
+				return err
+			}
+			for _, o := range all {
+				exists, development = true, o.development
+			}
+		}
+		return nil
+	})
+	return exists, development, err
+}
+
+// Versions lists the versions of a role that the token holds, in
+// lexicographic order of equal lengths ("2" before "10").
+func (t *Token) Versions(ctx context.Context, role string) ([]string, error) {
+	var out []string
+	err := t.do(ctx, "find keys of role "+role, func(s *session) error {
+		out = nil
+		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY} {
+			handles, err := s.search(attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_TOKEN, true))
+			if err != nil {
+				return err
+			}
+			for _, h := range handles {
+				v, err := s.attributes(h, pkcs11.CKA_LABEL)
+				if err != nil {
+					return err
+				}
+				if r, version, ok := ParseLabel(string(v[0])); ok && r == role {
+					out = append(out, version)
+				}
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(a, b)
+	})
+	return slices.Compact(out), err
+}
+
+// Destroy destroys everything of that label in the token: keys and
+// certificates. ErrNoKey when there is nothing.
+func (t *Token) Destroy(ctx context.Context, label string) error {
+	return t.do(ctx, "destroy "+label, func(s *session) error {
+		handles, err := s.search(attr(pkcs11.CKA_LABEL, label), attr(pkcs11.CKA_TOKEN, true))
+		if err != nil {
+			return err
+		}
+		if len(handles) == 0 {
+			return fmt.Errorf("%w: %s", ErrNoKey, label)
+		}
+		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_CERTIFICATE} {
+			s.token.objects.drop(objectKey{class, label})
+		}
+		s.token.subkeys.Delete(label)
+		for _, h := range handles {
+			if err := s.destroy(h); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *session) destroy(h pkcs11.ObjectHandle) error {
+	s.token.counts.add(fnDestroyObject)
+	return s.mod.DestroyObject(s.h, h)
+}

@@ -1,0 +1,174 @@
+package vault
+
+import (
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp"
+)
+
+// Labels of keys are cb/<role>/<version>. A key is named by "role/version"
+// in this package's arguments: "cmk.acme/1".
+const (
+	RoleCSCA             = "csca"          // country signing CA, EC P-384
+	RoleDocumentSigner   = "ds"            // document signer, EC P-256
+	RoleIntake           = "intake"        // records are encrypted to it, EC P-256
+	RolePersonRef        = "person-ref"    // HMAC-SHA256
+	RoleTestRegistry     = "registry.test" // signs test records, EC P-256, development only
+	RoleCardMasterIssuer = "cmk.issuer"    // master of the issuer's own card keys, AES-256
+	RoleCardMaster       = "cmk."          // prefix: master of a vendor's transport keys, AES-256
+	RolePersonalData     = "kek.pii"       // key-encryption keys of personal data, AES-256, version yyyy-mm
+	DefaultVendor        = "acme"          // of the development blanks
+	KeySetIssuer         = "cmk.issuer/1"  // key set of the finished card
+	DiversifyKDF3        = "kdf3"          // GlobalPlatformPro's KDF3 over the card's diversification data
+	DiversifyNone        = "none"          // three undiversified keys: roles <role>.enc, <role>.mac, <role>.dek
+)
+
+// KeyInfo describes a key in the token. It holds nothing secret.
+type KeyInfo struct {
+	Label   string
+	Role    string
+	Version string
+	Type    string // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
+	// KCV is six hexadecimal digits. AES keys that encipher: GlobalPlatform's,
+	// over sixteen bytes 01 (GPC_SPE_034 B.6); other AES keys: the token's
+	// CKA_CHECK_VALUE, over sixteen bytes 00; HMAC keys: of the HMAC of nothing;
+	// EC keys: of the SHA-256 of the uncompressed public point.
+	KCV              string
+	Sensitive        bool
+	Extractable      bool
+	NeverExtractable bool // since it was made, by the token's word
+	Development      bool
+}
+
+// ProvisionRequest says which keys a token must have.
+type ProvisionRequest struct {
+	// Development marks every key that is made as a development key and adds
+	// the test registry's.
+	Development bool
+	State       string   // three letters in the MRZ and certificates: UTO, IRN
+	Vendors     []string // whose transport masters are needed; nil: DefaultVendor
+}
+
+// Provisioned is what others need to know of a provisioned token. All of it is
+// public.
+type Provisioned struct {
+	CSCA           []byte // certificate, DER
+	CSCACRL        []byte // certificate revocation list, DER
+	DocumentSigner []byte // certificate, DER
+	IntakeJWK      []byte // public key, JSON (RFC 7517)
+	IntakeKID      string
+	RegistryJWK    []byte // public key of the test registry, JSON; nil without development keys
+	RegistryKID    string
+}
+
+// DataKey is one person's data key, wrapped under the key-encryption key of
+// the month it was made in (AES key wrap, RFC 3394: 40 bytes).
+type DataKey struct {
+	Epoch   string // yyyy-mm
+	Wrapped []byte
+}
+
+// SealItem is one piece to seal or open: Data is the plain or sealed bytes,
+// AAD what it is bound to (table, row, column, person, version).
+type SealItem struct {
+	DataKey DataKey
+	AAD     []byte
+	Data    []byte
+}
+
+// CardSecretsRequest asks for one card's secrets.
+type CardSecretsRequest struct {
+	DataKey DataKey
+	AAD     []byte
+	// MRZInformation is document number, birth date and expiry date, each with
+	// its check digit (ICAO 9303-11 4.3.2): 24 characters, or more with a long
+	// document number.
+	MRZInformation string
+	CAN            string // 6 digits
+	PINTries       byte   // before the transport PIN blocks: 1 to 15, 3 when zero
+	PUKTries       byte   // before the unblock key blocks: 1 to 15, 10 when zero
+}
+
+// Names of the elements of a card's secrets.
+const (
+	SecretBAC                = "bac"                 // KEnc ‖ KMac, 32 bytes (ICAO 9303-11 9.7.2)
+	SecretPACEMRZ            = "pace-mrz"            // SHA-1 of the MRZ information, 20 bytes
+	SecretPACECAN            = "pace-can"            // 6 ASCII digits
+	SecretChipAuthentication = "chip-authentication" // private scalar on P-256, 32 bytes
+	SecretPIN                = "pin"                 // try limit, then 6 ASCII digits
+	SecretPUK                = "puk"                 // try limit, then 8 ASCII digits
+)
+
+// CardSecrets are one card's secrets, sealed under the person's data key.
+type CardSecrets struct {
+	Sealed        []byte
+	ChipPublicKey []byte // uncompressed point on P-256, 65 bytes
+}
+
+// SODRequest asks for a signature over data group hashes.
+type SODRequest struct {
+	Hashes map[int][]byte // SHA-256 by data group number, 1 to 16
+}
+
+// ChannelRequest asks for a secure channel to one card.
+type ChannelRequest struct {
+	KeySet          string // "cmk.acme/1"
+	Diversification string // DiversifyKDF3 or DiversifyNone
+	KeyBits         int    // of the card's keys: 128, 192 or 256
+	HostChallenge   []byte // the 8 bytes that INITIALIZE UPDATE carried, from Client.HostChallenge
+	// InitializeUpdate is the response data, without status word. Its first ten
+	// bytes are the key diversification data.
+	InitializeUpdate []byte
+	AID              []byte // of the application that INITIALIZE UPDATE went to
+	Level            gp.Level
+	// CountDataOnly: the card's encryption counter stands still at commands
+	// without data (see gp.CountDataOnly).
+	CountDataOnly bool
+}
+
+// PutKeyRequest asks for the command that replaces a card's keys.
+type PutKeyRequest struct {
+	KeySet                 string // whose keys the card gets: "cmk.issuer/1"
+	Diversification        string // as in ChannelRequest
+	KeyBits                int    // 128, 192 or 256
+	KeyVersion             byte   // of the new key set, 01 to 7F
+	ReplacesVersion        byte   // key version that is replaced; 00 adds a key set
+	KeyDiversificationData []byte // as INITIALIZE UPDATE gave it, 10 bytes
+}
+
+// PutKey is a PUT KEY command in the clear (its keys are enciphered under the
+// card's DEK), to be wrapped by the channel it was made by.
+type PutKey struct {
+	Command    apdu.Command
+	KeyVersion byte
+	KCVs       [][]byte // of ENC, MAC and DEK, 3 bytes each
+}
+
+// BlankKeysRequest names the transport keys of one software blank.
+type BlankKeysRequest struct {
+	KeySet                 string // a development key set
+	Diversification        string
+	KeyBits                int
+	KeyDiversificationData []byte // 10 bytes
+}
+
+// BlankKeys are a software blank's transport keys.
+type BlankKeys struct{ ENC, MAC, DEK Secret }
+
+// Zero overwrites the keys.
+func (k *BlankKeys) Zero() { k.ENC.Zero(); k.MAC.Zero(); k.DEK.Zero() }
+
+// Stats are counts since the agent started.
+type Stats struct {
+	// Operations counts calls into the module by PKCS#11 function, "C_Sign".
+	Operations map[string]uint64
+	// Calls counts the client's calls by intent.
+	Calls map[string]uint64
+	// CPU is the agent's processor time in nanoseconds, user and system.
+	CPU int64
+	// Resident is the agent's greatest resident size in bytes.
+	Resident int64
+	// OpenChannels is the number of channels open now.
+	OpenChannels int
+	// DeriveInToken reports that card and session keys never leave the token.
+	DeriveInToken bool
+}

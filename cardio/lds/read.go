@@ -1,0 +1,244 @@
+package lds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/tlv"
+)
+
+// maxFile is more than any chip holds; a header that says more is a lie.
+const maxFile = 1 << 20
+
+// Limits of Reader.Block: room for the header of an odd READ BINARY's answer,
+// and for secure messaging in an extended one.
+const (
+	minBlock = 16
+	maxBlock = apdu.MaxExtendedNe - 64
+)
+
+// maxOffset is the greatest offset of READ BINARY with even INS.
+const maxOffset = 0x7FFF
+
+// File names an elementary file to read and, where it is known, its size in
+// bytes. A file of known size is read without looking at its header first.
+type File struct {
+	ID   uint16
+	Size int // 0: the file's own header says
+}
+
+// Reader reads transparent files over a card, plain or within secure
+// messaging. Block is the number of bytes asked for by one READ BINARY; 0 is
+// the most that a short answer carries (see SecureMessaging.MaxRead), more than
+// that is asked for with extended length, which not every chip and reader
+// takes.
+type Reader struct {
+	Card  apdu.Card
+	Block int
+}
+
+// SelectApplication selects the LDS1 eMRTD application (9303-10 section 4.1).
+func SelectApplication(ctx context.Context, card apdu.Card) error {
+	if _, err := apdu.Must(ctx, card, selectApplication()); err != nil {
+		return fmt.Errorf("the eMRTD application: %w", err)
+	}
+	return nil
+}
+
+// ReadFile reads one file whose size is in its header, as all files of the
+// LDS are: one exchange, and a second one where the file is longer than a
+// block.
+func ReadFile(ctx context.Context, card apdu.Card, fid uint16) ([]byte, error) {
+	out, err := Reader{Card: card}.Files(ctx, File{ID: fid})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// Files reads files in one exchange where all sizes are known or within one
+// block, and in a second one for what is longer. On an error it returns what
+// was read before the file that the *FileError names.
+func (r Reader) Files(ctx context.Context, files ...File) ([][]byte, error) {
+	out, err := r.files(ctx, files, r.block())
+	if errors.Is(err, apdu.SWWrongLength) || errors.Is(err, apdu.SWWrongP1P2) {
+		// Some chips refuse to read past the end of a file: learn the size
+		// from the header alone.
+		var more [][]byte
+		more, err = r.files(ctx, files[len(out):], 4)
+		out = append(out, more...)
+	}
+	return out, err
+}
+
+// files reads the first bytes of files whose size is not known, probe of
+// them, together with all of those whose size is; then the rest.
+func (r Reader) files(ctx context.Context, files []File, probe int) ([][]byte, error) {
+	wants := make([]want, len(files))
+	for i, f := range files {
+		wants[i] = want{f.ID, 0, f.Size}
+		if f.Size == 0 {
+			wants[i].to = probe
+		}
+		if f.Size < 0 || f.Size > maxFile {
+			return nil, &FileError{f.ID, fmt.Errorf("a size of %d bytes", f.Size)}
+		}
+	}
+	out, failed := r.pass(ctx, wants)
+	var rest []want
+	var owner []int // of each want in rest
+	for i := range out {
+		size, err := files[i].Size, error(nil)
+		if size == 0 {
+			size, err = sizeOf(out[i])
+		}
+		switch {
+		case err != nil:
+		case size > len(out[i]) && files[i].Size == 0:
+			rest, owner = append(rest, want{files[i].ID, len(out[i]), size}), append(owner, i)
+		case size > len(out[i]):
+			err = short(len(out[i]), size)
+		default:
+			out[i] = out[i][:size]
+		}
+		if err != nil {
+			out, failed = out[:i], &FileError{files[i].ID, err}
+			break
+		}
+	}
+	if len(rest) == 0 {
+		return out, failed
+	}
+	tails, err := r.pass(ctx, rest)
+	for j, tail := range tails {
+		i, size := owner[j], rest[j].to
+		out[i] = append(out[i], tail...)
+		if len(out[i]) != size {
+			return out[:i], &FileError{files[i].ID, short(len(out[i]), size)}
+		}
+	}
+	if err != nil {
+		return out[:owner[len(tails)]], err
+	}
+	return out, failed
+}
+
+// sizeOf reads a file's size off its header.
+func sizeOf(data []byte) (int, error) {
+	_, n, size, err := tlv.Header(data)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%w: %w", ErrMalformed, err)
+	case n > maxFile:
+		return 0, fmt.Errorf("%w: the header says %d bytes", ErrMalformed, n)
+	case len(data) < 4 && size+n > len(data):
+		return 0, short(len(data), size+n)
+	}
+	return size + n, nil
+}
+
+func short(got, due int) error {
+	return fmt.Errorf("%w: %d bytes came, %d are due", ErrMalformed, got, due)
+}
+
+// want is a range of bytes of a file.
+type want struct {
+	file     uint16
+	from, to int
+}
+
+// pass reads ranges in one exchange. It returns the data of those before the
+// first that failed, which the *FileError names.
+func (r Reader) pass(ctx context.Context, wants []want) ([][]byte, error) {
+	block := r.block()
+	var commands []apdu.Command
+	var owner []int // of each command
+	sm, secure := r.Card.(*SecureMessaging)
+	add := func(i int, c apdu.Command) {
+		c.Extended = secure && c.Ne > sm.MaxRead()
+		commands, owner = append(commands, c), append(owner, i)
+	}
+	for i, w := range wants {
+		add(i, selectFile(w.file))
+		for at := w.from; at < w.to; {
+			c, n := readBinary(at, min(block, w.to-at), block)
+			add(i, c)
+			at += n
+		}
+	}
+	answers, err := r.exchange(ctx, commands)
+	out := make([][]byte, len(wants))
+	var stop *apdu.ExchangeError
+	if errors.As(err, &stop) {
+		err = stop.Err
+		answers = answers[:min(stop.Index, len(answers))]
+	}
+	for k, answer := range answers {
+		data := answer.Data
+		switch commands[k].INS {
+		case 0xA4:
+			continue
+		case 0xB1:
+			var ok bool
+			if data, ok = tlv.Find(data, 0x53); !ok {
+				return out[:owner[k]], &FileError{wants[owner[k]].file, fmt.Errorf("%w: the answer lacks data object 53", ErrMalformed)}
+			}
+		}
+		out[owner[k]] = append(out[owner[k]], data...)
+	}
+	if len(answers) < len(commands) {
+		if err == nil {
+			err = fmt.Errorf("%w: an answer is missing", ErrMalformed)
+		}
+		i := owner[len(answers)]
+		return out[:i], &FileError{wants[i].file, err}
+	}
+	return out, err
+}
+
+func (r Reader) block() int {
+	if r.Block > 0 {
+		return max(minBlock, min(r.Block, maxBlock))
+	}
+	if sm, ok := r.Card.(*SecureMessaging); ok {
+		return sm.MaxRead()
+	}
+	return apdu.MaxShortNe
+}
+
+// warnings are the status words of a READ BINARY that has data: all of it, or
+// what there was before the end of the file.
+var warnings = []apdu.StatusWord{apdu.SWSuccess, apdu.SWEndOfFile}
+
+func (r Reader) exchange(ctx context.Context, commands []apdu.Command) ([]apdu.Response, error) {
+	if sm, ok := r.Card.(*SecureMessaging); ok {
+		return sm.Exchange(ctx, commands, warnings...)
+	}
+	items := make([]apdu.Item, len(commands))
+	for i, c := range commands {
+		raw, err := c.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		items[i] = apdu.Item{Command: raw, Expect: warnings}
+	}
+	return apdu.Exchange(ctx, r.Card, items)
+}
+
+// readBinary reads up to n bytes at an offset of the current file, with odd
+// INS past 32,767 (ISO/IEC 7816-4 clause 11.3.3, 9303-10 section 3.6.3.2). The answer
+// of the odd one has a header of up to 4 bytes that must fit the block too.
+func readBinary(offset, n, block int) (apdu.Command, int) {
+	if offset <= maxOffset {
+		return apdu.Command{INS: 0xB0, P1: byte(offset >> 8), P2: byte(offset), Ne: n}, n
+	}
+	n = min(n, block-4)
+	at := []byte{0x54, 2, byte(offset >> 8), byte(offset)}
+	if offset > 0xFFFF {
+		at = []byte{0x54, 3, byte(offset >> 16), byte(offset >> 8), byte(offset)}
+	}
+	header := len(tlv.AppendHeader(nil, 0x53, n))
+	return apdu.Command{INS: 0xB1, Data: at, Ne: n + header}, n
+}

@@ -95,7 +95,8 @@ type Details struct {
 // DG11 builds EF.DG11 (Doc 9303-10, 4.7.11): the tag list 5C, then 5F0E full
 // name, 5F2B full date of birth (YYYYMMDD, eight digits, 00 where unknown) and
 // 5F11 place of birth. Spaces become '<', the identifiers are separated by
-// '<<'; a zero-width non-joiner inside a word stays.
+// '<<'; a zero-width non-joiner inside a word stays. Doc 9303-10 sizes the name
+// at 99 bytes and forbids to truncate it: a longer one stands in full.
 func DG11(d Details) ([]byte, error) {
 	name, err := nationalName(d.Primary, d.Secondary)
 	if err != nil {

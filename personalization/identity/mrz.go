@@ -42,8 +42,9 @@ func TD1(m MRZ) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if code[0] != 'A' && code[0] != 'C' && code[0] != 'I' {
-		return "", fmt.Errorf("%w: a TD1 document code begins with A, C or I", ErrMRZ)
+	// Doc 9303-5, 4.2.2.3, note k.
+	if !strings.ContainsRune("ACI", rune(code[0])) || code[1] == 'V' || code == "AI" || code == "AC" {
+		return "", fmt.Errorf("%w: a TD1 document code begins with A, C or I and is not xV, AI or AC", ErrMRZ)
 	}
 	state, err := field("issuing State", m.State, 3, letters)
 	if err != nil {

@@ -29,10 +29,11 @@ func NameField(primary, secondary string, width int) (string, error) {
 	if len(p) == 0 {
 		return "", fmt.Errorf("%w: there is no name", ErrMRZ)
 	}
-	if n := fieldLength(p, s); n <= width {
-		return fill(writeName(p, s), width), nil
+	full := holderName{p, s}
+	if full.length() <= width {
+		return fill(full.String(), width), nil
 	}
-	return truncateName(p, s, width), nil
+	return fill(full.truncate(width).String(), width), nil
 }
 
 // components splits an identifier. Hyphens separate components, apostrophes
@@ -50,46 +51,48 @@ func components(identifier string) ([]string, error) {
 	return parts, nil
 }
 
-func writeName(p, s []string) string {
-	name := strings.Join(p, "<")
-	if len(s) > 0 {
-		name += "<<" + strings.Join(s, "<")
+// holderName is a name in its components.
+type holderName struct{ primary, secondary []string }
+
+func (n holderName) String() string {
+	s := strings.Join(n.primary, "<")
+	if len(n.secondary) > 0 {
+		s += "<<" + strings.Join(n.secondary, "<")
 	}
-	return name
+	return s
 }
 
-func fieldLength(p, s []string) int { return len(writeName(p, s)) }
+func (n holderName) length() int { return len(n.String()) }
 
-// truncateName shortens a name that does not fit into width characters.
-func truncateName(p, s []string, width int) string {
-	full := [2][]string{p, s}
-	primary, secondary := cutTo(p, width), s
-	if len(s) > 0 {
-		if len(strings.Join(p, "<"))+3 <= width {
-			// Only the secondary identifier gives way.
-			primary = append([]string(nil), p...)
-			secondary = cutTo(s, width-len(strings.Join(p, "<"))-2)
-		} else {
-			// Room for "<<" and one letter of the secondary identifier.
-			full[1] = s[:1]
-			secondary = []string{s[0][:1]}
-			primary = cutTo(p, width-3)
-		}
+// truncate shortens a name that does not fit into width characters.
+func (n holderName) truncate(width int) holderName {
+	primary := len(strings.Join(n.primary, "<"))
+	var out holderName
+	switch {
+	case len(n.secondary) == 0:
+		out.primary = shorten(n.primary, width)
+	case primary+3 <= width:
+		// Only the secondary identifier gives way.
+		out.primary = append(out.primary, n.primary...)
+		out.secondary = shorten(n.secondary, width-primary-2)
+	default:
+		// The primary identifier makes room for "<<" and one letter.
+		out.primary = shorten(n.primary, width-3)
+		out.secondary = []string{n.secondary[0][:1]}
 	}
-	giveBack(secondary, full[1], &primary, secondary, width)
-	giveBack(primary, full[0], &primary, secondary, width)
-	name := writeName(primary, secondary)
-	if len(name) == width-1 {
-		name = closeGap(primary, secondary, full)
+	out.lengthen(out.secondary, n.secondary, width)
+	out.lengthen(out.primary, n.primary, width)
+	if out.length() == width-1 {
+		out.closeGap(n)
 	}
-	return fill(name, width)
+	return out
 }
 
-// cutTo makes initials of components, last first and the first never, until
+// shorten makes initials of components, last first and the first never, until
 // they fit into n characters; then it drops components from the end; then it
 // cuts the first.
-func cutTo(parts []string, n int) []string {
-	out := append([]string(nil), parts...)
+func shorten(components []string, n int) []string {
+	out := append([]string(nil), components...)
 	for i := len(out) - 1; i > 0 && len(strings.Join(out, "<")) > n; i-- {
 		out[i] = out[i][:1]
 	}
@@ -102,14 +105,11 @@ func cutTo(parts []string, n int) []string {
 	return out
 }
 
-// giveBack returns letters to the shortened components of part, first to last,
-// while the whole name has room.
-func giveBack(part, full []string, primary *[]string, secondary []string, width int) {
+// lengthen gives letters back to part, one of the name's identifiers, first
+// component first, while the name has room.
+func (n holderName) lengthen(part, full []string, width int) {
 	for i := range part {
-		room := width - fieldLength(*primary, secondary)
-		if room <= 0 {
-			return
-		}
+		room := width - n.length()
 		part[i] = full[i][:min(len(part[i])+room, len(full[i]))]
 	}
 }
@@ -117,20 +117,20 @@ func giveBack(part, full []string, primary *[]string, secondary []string, width 
 // closeGap fills a last position that would be '<' although components were
 // dropped: one more component comes in with its initial, and a longer one pays
 // for the separator with a letter. Where every component is a single letter
-// nothing can pay and the filler stays.
-func closeGap(primary, secondary []string, full [2][]string) string {
-	last, all := &primary, full[0]
-	if len(secondary) > 0 {
-		last, all = &secondary, full[1]
+// nothing can pay, and the filler stays.
+func (n *holderName) closeGap(full holderName) {
+	part, all := &n.primary, full.primary
+	if len(n.secondary) > 0 {
+		part, all = &n.secondary, full.secondary
 	}
-	if len(*last) < len(all) {
-		for i := len(primary) - 1; i >= 0; i-- {
-			if n := len(primary[i]); n > 1 {
-				primary[i] = primary[i][:n-1]
-				*last = append(*last, all[len(*last)][:1])
-				break
-			}
+	if len(*part) == len(all) {
+		return
+	}
+	for i := len(n.primary) - 1; i >= 0; i-- {
+		if k := len(n.primary[i]); k > 1 {
+			n.primary[i] = n.primary[i][:k-1]
+			*part = append(*part, all[len(*part)][:1])
+			return
 		}
 	}
-	return writeName(primary, secondary)
 }

@@ -47,8 +47,11 @@ func (c *Chip) domain(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	default:
 		return nil, apdu.SWClassNotSupported
 	}
-	if sw := c.allowed(cmd.INS); !sw.OK() {
-		return nil, sw
+	if c.session.phase != open || cmd.INS == insInitializeUpdate {
+		// In a session this comes after the protection was checked.
+		if sw := c.allowed(cmd.INS); !sw.OK() {
+			return nil, sw
+		}
 	}
 	switch cmd.INS {
 	case insInitializeUpdate:
@@ -128,6 +131,9 @@ func (c *Chip) secured(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 }
 
 func (c *Chip) management(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	if sw := c.allowed(cmd.INS); !sw.OK() {
+		return nil, sw
+	}
 	switch cmd.INS {
 	case insGetData:
 		return c.getData(cmd)

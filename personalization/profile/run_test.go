@@ -1,0 +1,208 @@
+package profile
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"testing"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp"
+	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/mrtd"
+	"cardbureau/cardio/virtual/nvm"
+	profiles "cardbureau/firmware-profiles"
+)
+
+// softKeys opens channels with keys in memory: the public test keys of a
+// bench card, so that this package is tested without a token.
+type softKeys struct{ opened []byte }
+
+func keyOf(version byte) []byte { return bytes.Repeat([]byte{version}, 16) }
+
+func (k *softKeys) HostChallenge(context.Context) ([]byte, error) {
+	b := make([]byte, 8)
+	_, err := rand.Read(b)
+	return b, err
+}
+
+func (k *softKeys) Open(ctx context.Context, req OpenRequest) (Channel, []byte, error) {
+	k.opened = append(k.opened, req.Keys.Version)
+	iu, err := gp.ParseInitializeUpdate(req.InitializeUpdate)
+	if err != nil {
+		return nil, nil, err
+	}
+	key := keyOf(req.Keys.Version)
+	keys, err := gp.NewSoftwareKeys(key, key, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, authenticate, err := gp.OpenSCP03(ctx, keys, iu, req.HostChallenge, req.ISD, req.Level)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &softChannel{s}, authenticate, nil
+}
+
+type softChannel struct{ *gp.SCP03 }
+
+var secrets = map[string][]byte{
+	"bac": bytes.Repeat([]byte{1}, 32), "pace-mrz": bytes.Repeat([]byte{2}, 20), "pace-can": []byte("123456"),
+	"chip-authentication": append(make([]byte, 31), 7), "pin": []byte("\x03482913"), "puk": []byte("\x0a71839204"),
+}
+
+func (c *softChannel) EncipherSecrets(ctx context.Context, names []string) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, n := range names {
+		v, err := c.EncipherDEK(ctx, gp.Pad(secrets[n]))
+		if err != nil {
+			return nil, err
+		}
+		out[n] = v
+	}
+	return out, nil
+}
+
+func (c *softChannel) PutKey(ctx context.Context, replace, with KeySet) (apdu.Command, func([]byte) error, error) {
+	dek, err := gp.NewSoftwareCipher(keyOf(replace.Version))
+	if err != nil {
+		return apdu.Command{}, nil, err
+	}
+	var parts []gp.KeyComponent
+	for range 3 {
+		k, err := gp.NewKeyComponent(ctx, dek, keyOf(with.Version))
+		if err != nil {
+			return apdu.Command{}, nil, err
+		}
+		parts = append(parts, k)
+	}
+	check := func(r []byte) error { return gp.CheckPutKeyResponse(r, with.Version, parts) }
+	return gp.ReplaceKeyCommand(replace.Version, with.Version, 1, parts), check, nil
+}
+
+// bench is one software card with the shipped profile.
+type bench struct {
+	chip   *virtual.Chip
+	mem    *nvm.Memory
+	run    *Run
+	keys   *softKeys
+	proofs []string
+	events []string
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	set, err := Load(profiles.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := keyOf(0x30)
+	blank := virtual.LDSBlank(virtual.NewSerial(1, 1), virtual.Keys{Version: 0x30, ENC: key, MAC: key, DEK: key})
+	b := &bench{mem: nvm.InMemory(), keys: &softKeys{}}
+	b.chip, err = virtual.New(virtual.Config{Memory: b.mem, Blank: &blank, Applets: map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return mrtd.New() }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.run = &Run{
+		Chip: set.Chips["virtual-gp"], Applet: set.Applets["virtual-lds"], Card: b.chip, Keys: b.keys,
+		Element: func(name string) ([]byte, error) {
+			if name == "dg2" {
+				return bytes.Repeat([]byte("portrait"), 1500), nil
+			}
+			return []byte("content of " + name), nil
+		},
+		Prove: func(_ context.Context, stage string) error { b.proofs = append(b.proofs, stage); return nil },
+		Journal: func(_ context.Context, e Event, steps []string) error {
+			for _, s := range steps {
+				b.events = append(b.events, fmt.Sprintf("%s %s", s, e))
+			}
+			return nil
+		},
+	}
+	return b
+}
+
+func TestRunPersonalizesAndLocks(t *testing.T) {
+	b := newBench(t)
+	if err := b.run.Execute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(b.proofs); got != "[lds locked]" {
+		t.Errorf("proofs: %s", got)
+	}
+	if !bytes.Equal(b.keys.opened, []byte{0x30, 0x31}) {
+		t.Errorf("channels with key versions %X", b.keys.opened)
+	}
+	p, err := b.run.Probe(t.Context())
+	if err != nil || !p.Complete || p.Done != "secure" {
+		t.Errorf("probes say %+v, %v", p, err)
+	}
+	if b.events[0] != "open intent" {
+		t.Errorf("first event %q", b.events[0])
+	}
+}
+
+// TestRunResumes tears the card out before and after every APDU: what the
+// card then shows must be enough to finish it.
+func TestCrashAtEveryAPDU(t *testing.T) {
+	whole := newBench(t)
+	count := &virtual.Faulty{Chip: whole.chip}
+	whole.run.Card = count
+	if err := whole.run.Execute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range []virtual.Fault{virtual.TearBefore, virtual.TearAfter, virtual.Silence} {
+		for at := 1; at <= count.Count(); at++ {
+			b := newBench(t)
+			b.run.Card = &virtual.Faulty{Chip: b.chip, At: at, Fault: fault}
+			err := b.run.Execute(t.Context())
+			var se *StepError
+			if !errors.As(err, &se) {
+				t.Fatalf("fault %d at APDU %d: %v", fault, at, err)
+			}
+			b.chip.Reset()
+			b.run.Card = b.chip
+			if se.Written {
+				err = b.run.Resume(t.Context())
+			} else {
+				err = b.run.Execute(t.Context())
+			}
+			if err != nil {
+				t.Fatalf("fault %d at APDU %d (%v), then: %v", fault, at, se, err)
+			}
+			p, err := b.run.Probe(t.Context())
+			if err != nil || !p.Complete {
+				t.Fatalf("fault %d at APDU %d: the card ended as %+v, %v", fault, at, p, err)
+			}
+			if b.proofs[len(b.proofs)-1] != "locked" || len(b.proofs) < 2 {
+				t.Fatalf("fault %d at APDU %d: proofs %v", fault, at, b.proofs)
+			}
+		}
+	}
+}
+
+func TestWrongKeysAreNeverTried(t *testing.T) {
+	b := newBench(t)
+	b.run.Chip.Keys["transport"] = KeySet{Version: 0x30, Set: "x/1", Bits: 128}
+	wrong := &wrongKeys{softKeys: b.keys}
+	b.run.Keys = wrong
+	count := &virtual.Faulty{Chip: b.chip}
+	b.run.Card = count
+	err := b.run.Execute(t.Context())
+	var se *StepError
+	if !errors.Is(err, gp.ErrCardCryptogram) || !errors.As(err, &se) || se.Written {
+		t.Fatalf("got %v", err)
+	}
+	if count.Count() != 2 {
+		t.Errorf("%d APDUs were sent, EXTERNAL AUTHENTICATE must not be", count.Count())
+	}
+}
+
+type wrongKeys struct{ *softKeys }
+
+func (k *wrongKeys) Open(ctx context.Context, req OpenRequest) (Channel, []byte, error) {
+	req.Keys.Version = 0x77
+	return k.softKeys.Open(ctx, req)
+}

@@ -245,7 +245,7 @@ func (k *AESKey) OpenGCM(ctx context.Context, nonce, aad, sealed []byte) (out []
 		p := pkcs11.NewGCMParams(nonce, aad, GCMOverhead*8)
 		defer p.Free()
 		out, err = s.decrypt(pkcs11.CKM_AES_GCM, p, h, sealed)
-		if refusedData(err) {
+		if s.refused(err) {
 			return ErrAuthentication
 		}
 		return err

@@ -65,9 +65,11 @@ func remedyFor(err error) remedy {
 	return remedyNone
 }
 
-// refusedData reports an error about the data given, as an altered ciphertext
-// or wrapped key draws.
-func refusedData(err error) bool {
+// refused reports that the module refused the data it was given, as an altered
+// ciphertext or wrapped key draws. SoftHSM answers GENERAL_ERROR then, like a
+// device that fails, so that answer is believed to be about the data only
+// while the session still works.
+func (s *session) refused(err error) bool {
 	var e pkcs11.Error
 	if !errors.As(err, &e) {
 		return false
@@ -78,6 +80,18 @@ func refusedData(err error) bool {
 		pkcs11.CKR_DATA_INVALID, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_SIGNATURE_INVALID,
 		pkcs11.Error(0x42): // CKR_AEAD_DECRYPT_FAILED, PKCS#11 3.0
 		return true
+	case pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED:
+		return s.works()
 	}
 	return false
+}
+
+// works asks the token for something that a failing one does not give.
+func (s *session) works() bool {
+	if _, err := s.mod.GetSessionInfo(s.h); err != nil {
+		return false
+	}
+	s.token.counts.add(fnGenerateRandom)
+	b, err := s.mod.GenerateRandom(s.h, 8)
+	return err == nil && len(b) == 8
 }

@@ -77,7 +77,7 @@ func (s *session) unwrap(h pkcs11.ObjectHandle, wrapped []byte, size int, tmpl S
 		}
 	}
 	key, err := s.mod.UnwrapKey(s.h, mech(pkcs11.CKM_AES_KEY_WRAP, nil), h, wrapped, kept)
-	if refusedData(err) || errors.Is(err, pkcs11.Error(pkcs11.CKR_GENERAL_ERROR)) || errors.Is(err, pkcs11.Error(pkcs11.CKR_FUNCTION_FAILED)) {
+	if s.refused(err) {
 		return nil, fmt.Errorf("%w (the module answers %v)", ErrAuthentication, err)
 	}
 	if err != nil {

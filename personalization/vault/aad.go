@@ -6,17 +6,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// AAD is what a sealed column is bound to: table, column, row, person and
-// version. A value that is moved to another row, column or person, or put back
-// from an older version, does not open. Every part is preceded by its length
-// or has a fixed one.
+// AAD is what a sealed column is bound to: the additional data of AES-GCM. A
+// value that is moved to another table, column, row, person or version does
+// not open. Strings are preceded by their length, so that no two inputs give
+// the same bytes.
 func AAD(table, column string, row, person uuid.UUID, version int) []byte {
-	out := make([]byte, 0, 64)
-	for _, s := range []string{"cardbureau sealed 1", table, column} {
-		out = binary.BigEndian.AppendUint16(out, uint16(len(s)))
-		out = append(out, s...)
-	}
+	out := make([]byte, 0, 2+len(table)+len(column)+16+16+8)
+	out = append(out, byte(len(table)))
+	out = append(out, table...)
+	out = append(out, byte(len(column)))
+	out = append(out, column...)
 	out = append(out, row[:]...)
 	out = append(out, person[:]...)
-	return binary.BigEndian.AppendUint32(out, uint32(version))
+	return binary.BigEndian.AppendUint64(out, uint64(version))
 }

@@ -43,9 +43,23 @@ type KeyInfo struct {
 type ProvisionRequest struct {
 	// Development marks every key that is made as a development key and adds
 	// the test registry's.
+	// A token is either for development or not: ErrDevelopment otherwise.
 	Development bool
-	State       string   // three letters in the MRZ and certificates: UTO, IRN
-	Vendors     []string // whose transport masters are needed; nil: DefaultVendor
+	State       string // as in the MRZ: UTO, IRN
+	// Country is the two-letter code for certificates; empty: that of UTO or IRN.
+	Country string
+	// Organization, Contact (e-mail address or URI) and CRLs (URIs) stand in the
+	// certificates. Empty ones take invalid examples, with Development only.
+	Organization string
+	Contact      string
+	CRLs         []string
+	// DocumentTypes are the document codes that the signer may sign; nil: IR.
+	DocumentTypes []string
+	// DocumentYears is the longest validity of a document: 10 when zero.
+	DocumentYears int
+	// Vendors are those whose transport masters are made, with Development
+	// only: real ones come from the vendors. nil: DefaultVendor.
+	Vendors []string
 }
 
 // Provisioned is what others need to know of a provisioned token. All of it is

@@ -8,6 +8,7 @@ import (
 	"cardbureau/cardio/gp"
 	"cardbureau/hsm"
 	"cardbureau/hsm/agent"
+	"cardbureau/personalization/record"
 )
 
 // Errors of this package; errors.Is tells them apart on both sides of the
@@ -36,7 +37,7 @@ var (
 	// ErrSealed: sealed data that was altered, or that belongs elsewhere.
 	ErrSealed = errors.New("the sealed data does not open: it was altered or belongs to another row or person")
 	// ErrJWE: an encrypted record that cannot be opened; the input is at fault.
-	ErrJWE = errors.New("the encrypted record cannot be opened")
+	ErrJWE = record.ErrJWE
 	// ErrRequest: arguments that make no sense; the caller is at fault.
 	ErrRequest = errors.New("request to the HSM agent makes no sense")
 )

@@ -1,0 +1,234 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cardbureau/cardio/gp"
+	"cardbureau/hsm"
+)
+
+// Kinds of static key, as KDF3 numbers them.
+const (
+	kindENC = gp.KDF3ENC
+	kindMAC = gp.KDF3MAC
+	kindDEK = gp.KDF3DEK
+)
+
+func keyBytes(bits int) (int, error) {
+	switch bits {
+	case 128, 192, 256:
+		return bits / 8, nil
+	}
+	return 0, fmt.Errorf("%w: no AES key has %d bits", ErrRequest, bits)
+}
+
+// kdf3Messages are the CMAC inputs whose MACs make a static key of size bytes.
+func kdf3Messages(kind byte, kdd []byte, size int) ([][]byte, error) {
+	if len(kdd) != 10 {
+		return nil, fmt.Errorf("%w: key diversification data has 10 bytes", ErrRequest)
+	}
+	var out [][]byte
+	for i := 0; i*16 < size; i++ {
+		out = append(out, gp.KDF3Input(byte(i+1), kind, kdd))
+	}
+	return out, nil
+}
+
+// cardKeys are the static keys of one card in the token.
+type cardKeys struct {
+	size          int
+	enc, mac, dek *hsm.AESKey
+}
+
+var _ gp.StaticKeys = (*cardKeys)(nil)
+
+// templates say what each static key is for. KeyENC and Key-MAC only make
+// session keys (and Key-ENC the card's challenge, a CMAC); Key-DEK enciphers
+// and wraps.
+var templates = map[byte]hsm.SessionTemplate{
+	kindENC: {Use: hsm.UseDerive},
+	kindMAC: {Use: hsm.UseDerive},
+	kindDEK: {Use: hsm.UseEncrypt | hsm.UseWrap},
+}
+
+// staticKeys makes or finds the static keys of a card.
+func (s *Service) staticKeys(ctx context.Context, keySet, diversification string, bits int, kdd []byte) (_ *cardKeys, err error) {
+	size, err := keyBytes(bits)
+	if err != nil {
+		return nil, err
+	}
+	k := &cardKeys{size: size}
+	switch diversification {
+	case DiversifyNone:
+		err = s.findStatic(ctx, k, keySet)
+	case DiversifyKDF3:
+		err = s.deriveStatic(ctx, k, keySet, kdd)
+	default:
+		err = fmt.Errorf("%w: the diversification %q is not known (%s or %s)", ErrRequest, diversification, DiversifyKDF3, DiversifyNone)
+	}
+	if err != nil {
+		k.close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (s *Service) deriveStatic(ctx context.Context, k *cardKeys, keySet string, kdd []byte) error {
+	l, err := label(keySet)
+	if err != nil {
+		return err
+	}
+	master, err := s.token.AES(ctx, l)
+	if err != nil {
+		return err
+	}
+	for kind, to := range map[byte]**hsm.AESKey{kindENC: &k.enc, kindMAC: &k.mac, kindDEK: &k.dek} {
+		messages, err := kdf3Messages(kind, kdd, k.size)
+		if err != nil {
+			return err
+		}
+		if *to, err = master.DeriveCMAC(ctx, messages, k.size, templates[kind]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findStatic takes three keys as they are: <role>.enc, .mac and .dek.
+func (s *Service) findStatic(ctx context.Context, k *cardKeys, keySet string) error {
+	role, version, ok := strings.Cut(keySet, "/")
+	if !ok {
+		return fmt.Errorf("%w: %q names no key set (role/version)", ErrRequest, keySet)
+	}
+	for suffix, to := range map[string]**hsm.AESKey{".enc": &k.enc, ".mac": &k.mac, ".dek": &k.dek} {
+		l, err := roleLabel(role+suffix, version)
+		if err != nil {
+			return err
+		}
+		if *to, err = s.token.AES(ctx, l); err != nil {
+			return err
+		}
+		if (*to).KeySize() != k.size {
+			return fmt.Errorf("%w: %s has %d bits, not %d", ErrRequest, l, (*to).KeySize()*8, k.size*8)
+		}
+	}
+	return nil
+}
+
+// KeySize is that of all three keys in bytes.
+func (k *cardKeys) KeySize() int { return k.size }
+
+// ENC is Key-ENC.
+func (k *cardKeys) ENC() gp.Cipher { return k.enc }
+
+// DEK is Key-DEK.
+func (k *cardKeys) DEK() gp.Cipher { return k.dek }
+
+// DeriveSession makes a session key that stays in the token.
+func (k *cardKeys) DeriveSession(ctx context.Context, kind byte, kdfContext []byte) (gp.Cipher, error) {
+	base, use := k.mac, hsm.UseMAC
+	switch kind {
+	case gp.DeriveSENC:
+		base, use = k.enc, hsm.UseEncrypt
+	case gp.DeriveSMAC, gp.DeriveSRMAC:
+	default:
+		return nil, fmt.Errorf("%w: session key of kind %02X", ErrRequest, kind)
+	}
+	var messages [][]byte
+	for i := 0; i*16 < k.size; i++ {
+		messages = append(messages, gp.DerivationData(kind, k.size*8, byte(i+1), kdfContext))
+	}
+	key, err := base.DeriveCMAC(ctx, messages, k.size, hsm.SessionTemplate{Use: use})
+	if err != nil {
+		return nil, err // not key: a nil *AESKey in an interface is not nil
+	}
+	return key, nil
+}
+
+// closeBase destroys what a session needs only while it is opened.
+func (k *cardKeys) closeBase() {
+	for _, key := range []*hsm.AESKey{k.enc, k.mac} {
+		if key != nil {
+			// A key that cannot be destroyed now goes with its session.
+			_ = key.Close()
+		}
+	}
+}
+
+func (k *cardKeys) close() {
+	k.closeBase()
+	if k.dek != nil {
+		_ = k.dek.Close()
+	}
+}
+
+// newKeyComponents enciphers a card's new static keys under its present DEK.
+func (s *Service) newKeyComponents(ctx context.Context, dek *hsm.AESKey, in PutKeyRequest) ([]gp.KeyComponent, error) {
+	if in.Diversification != DiversifyKDF3 && in.Diversification != "" {
+		return nil, fmt.Errorf("%w: a card gets diversified keys only", ErrRequest)
+	}
+	l, err := label(in.KeySet)
+	if err != nil {
+		return nil, err
+	}
+	size, err := keyBytes(in.KeyBits)
+	if err != nil {
+		return nil, err
+	}
+	master, err := s.token.AES(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	var out []gp.KeyComponent
+	for _, kind := range []byte{kindENC, kindMAC, kindDEK} {
+		messages, err := kdf3Messages(kind, in.KeyDiversificationData, size)
+		if err != nil {
+			return nil, err
+		}
+		c, err := wrappedComponent(ctx, master, dek, messages, size)
+		if errors.Is(err, hsm.ErrUnsupported) {
+			c, err = clearComponent(ctx, master, dek, messages, size)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// wrappedComponent keeps the new key inside the token.
+func wrappedComponent(ctx context.Context, master, dek *hsm.AESKey, messages [][]byte, size int) (c gp.KeyComponent, err error) {
+	if size%16 != 0 {
+		return c, hsm.ErrUnsupported // 24 bytes are padded before they are enciphered
+	}
+	key, err := master.DeriveCMAC(ctx, messages, size, hsm.SessionTemplate{Use: hsm.UseEncrypt, Exportable: true})
+	if err != nil {
+		return c, err
+	}
+	defer func() {
+		if cerr := key.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	c = gp.KeyComponent{Type: gp.KeyTypeAES, Length: size}
+	if c.Ciphertext, err = dek.WrapCBC(ctx, key); err != nil {
+		return c, err
+	}
+	c.KCV, err = gp.KCV(ctx, key)
+	return c, err
+}
+
+// clearComponent is for modules that cannot wrap so: the new key passes
+// through this process's memory and is zeroed.
+func clearComponent(ctx context.Context, master, dek *hsm.AESKey, messages [][]byte, size int) (gp.KeyComponent, error) {
+	value, err := master.DeriveCMACBytes(ctx, messages, size)
+	if err != nil {
+		return gp.KeyComponent{}, err
+	}
+	defer clear(value)
+	return gp.NewKeyComponent(ctx, dek, value)
+}

@@ -1,0 +1,178 @@
+package vault
+
+import (
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"cardbureau/hsm"
+	"cardbureau/personalization/identity"
+)
+
+// Try limits of a card's PIN and unblock key where the request names none.
+const (
+	defaultPINTries = 3
+	defaultPUKTries = 10
+)
+
+// elements are a card's secrets in the clear, by name.
+type elements map[string][]byte
+
+func (e elements) zero() {
+	for _, v := range e {
+		clear(v)
+	}
+}
+
+func (s *Service) newCardSecrets(ctx context.Context, in *CardSecretsRequest) (*CardSecrets, error) {
+	switch {
+	case len(in.MRZInformation) < 24:
+		return nil, fmt.Errorf("%w: MRZ information has 24 characters or more", ErrRequest)
+	case len(in.CAN) != identity.CANLength || strings.Trim(in.CAN, "0123456789") != "":
+		return nil, fmt.Errorf("%w: a CAN has %d digits", ErrRequest, identity.CANLength)
+	case in.PINTries > 15 || in.PUKTries > 15:
+		return nil, fmt.Errorf("%w: a try limit is at most 15", ErrRequest)
+	}
+	random := &tokenReader{ctx: ctx, token: s.token}
+	defer random.forget()
+	private, public, err := chipKey(random)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(private)
+	pin, err := identity.TransportPIN(random)
+	if err != nil {
+		return nil, err
+	}
+	puk, err := identity.PUK(random)
+	if err != nil {
+		return nil, err
+	}
+	bac, pace := identity.BACKeys(in.MRZInformation), identity.PACEPassword(in.MRZInformation)
+	e := elements{
+		SecretBAC:                bac[:],
+		SecretPACEMRZ:            pace[:],
+		SecretPACECAN:            []byte(in.CAN),
+		SecretChipAuthentication: private,
+		SecretPIN:                limited(in.PINTries, defaultPINTries, pin),
+		SecretPUK:                limited(in.PUKTries, defaultPUKTries, puk),
+	}
+	defer e.zero()
+	plain, err := cbor.Marshal(map[string][]byte(e))
+	if err != nil {
+		return nil, fmt.Errorf("encode the card's secrets: %w", err)
+	}
+	defer clear(plain)
+	keys := dataKeys{s: s}
+	defer keys.close()
+	key, err := keys.get(ctx, in.DataKey)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := sealWith(ctx, key, kindSecrets, in.AAD, plain)
+	if err != nil {
+		return nil, err
+	}
+	return &CardSecrets{Sealed: sealed, ChipPublicKey: public}, nil
+}
+
+// limited is a try limit and digits.
+func limited(tries, usual byte, digits string) []byte {
+	if tries == 0 {
+		tries = usual
+	}
+	return append([]byte{tries}, digits...)
+}
+
+// chipKey makes a key pair on P-256 for chip authentication: the card needs the
+// scalar itself, so it is drawn from random numbers that the token gives
+// rather than made as a key that could not leave it.
+func chipKey(random io.Reader) (private, public []byte, err error) {
+	private = make([]byte, 32)
+	for {
+		if _, err := io.ReadFull(random, private); err != nil {
+			return nil, nil, err
+		}
+		// Zero and values beyond the group's order are refused: draw again.
+		if k, err := ecdh.P256().NewPrivateKey(private); err == nil {
+			return private, k.PublicKey().Bytes(), nil
+		}
+	}
+}
+
+// cardSecrets opens sealed secrets; the caller zeroes them.
+func (s *Service) cardSecrets(ctx context.Context, it SealItem) (elements, error) {
+	keys := dataKeys{s: s}
+	defer keys.close()
+	key, err := keys.get(ctx, it.DataKey)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := openWith(ctx, key, kindSecrets, it.AAD, it.Data)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	var e elements
+	if err := cbor.Unmarshal(plain, &e); err != nil {
+		return nil, errors.New("the card's secrets cannot be decoded")
+	}
+	return e, nil
+}
+
+func (s *Service) transportPIN(ctx context.Context, in *SealItem) (*bytesReply, error) {
+	e, err := s.cardSecrets(ctx, *in)
+	if err != nil {
+		return nil, err
+	}
+	defer e.zero()
+	pin := e[SecretPIN]
+	if len(pin) != 1+identity.PINLength {
+		return nil, errors.New("the card's secrets hold no transport PIN")
+	}
+	return &bytesReply{Data: append([]byte(nil), pin[1:]...)}, nil
+}
+
+func (s *Service) blankKeys(ctx context.Context, in *BlankKeysRequest) (*wireBlankKeys, error) {
+	if in.Diversification != DiversifyKDF3 {
+		return nil, fmt.Errorf("%w: only diversified keys can be made for a software blank", ErrRequest)
+	}
+	l, err := label(in.KeySet)
+	if err != nil {
+		return nil, err
+	}
+	exists, development, err := s.token.Exists(ctx, l)
+	switch {
+	case err != nil:
+		return nil, err
+	case !exists:
+		return nil, fmt.Errorf("%w: %s", hsm.ErrNoKey, l)
+	case !development:
+		return nil, fmt.Errorf("%w: %s is not one", ErrDevelopment, l)
+	}
+	master, err := s.token.AES(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	size, err := keyBytes(in.KeyBits)
+	if err != nil {
+		return nil, err
+	}
+	out := &wireBlankKeys{}
+	for kind, to := range map[byte]*[]byte{kindENC: &out.ENC, kindMAC: &out.MAC, kindDEK: &out.DEK} {
+		messages, err := kdf3Messages(kind, in.KeyDiversificationData, size)
+		if err == nil {
+			*to, err = master.DeriveCMACBytes(ctx, messages, size)
+		}
+		if err != nil {
+			out.Zero()
+			return nil, err
+		}
+	}
+	return out, nil
+}

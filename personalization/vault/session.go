@@ -1,0 +1,248 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp"
+	"cardbureau/hsm"
+	"cardbureau/hsm/agent"
+)
+
+// Limits of the channels that an agent holds.
+const (
+	maxChannels = 256
+	idleLimit   = 10 * time.Minute
+)
+
+// heldChannel is one card's session in the agent.
+type heldChannel struct {
+	id   uint64
+	mu   sync.Mutex // one operation at a time
+	scp  *gp.SCP03
+	keys *cardKeys // of which only DEK is left
+
+	used time.Time // guarded by channelTable.mu
+}
+
+func (c *heldChannel) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scp.Close()
+	c.keys.close()
+}
+
+// channelTable holds the open channels.
+type channelTable struct {
+	mu   sync.Mutex
+	next uint64
+	open map[uint64]*heldChannel
+}
+
+func (t *channelTable) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.open)
+}
+
+// sweep takes out what nobody has used for long.
+func (t *channelTable) sweep(now time.Time) (idle []*heldChannel, full bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, c := range t.open {
+		if now.Sub(c.used) > idleLimit {
+			delete(t.open, id)
+			idle = append(idle, c)
+		}
+	}
+	return idle, len(t.open) >= maxChannels
+}
+
+func (t *channelTable) add(c *heldChannel, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil {
+		t.open = make(map[uint64]*heldChannel)
+	}
+	t.next++
+	c.id, c.used = t.next, now
+	t.open[c.id] = c
+}
+
+func (t *channelTable) get(id uint64, now time.Time) (*heldChannel, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.open[id]
+	if c == nil {
+		return nil, ErrChannelGone
+	}
+	c.used = now
+	return c, nil
+}
+
+func (t *channelTable) take(id uint64) *heldChannel {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.open[id]
+	delete(t.open, id)
+	return c
+}
+
+func (s *Service) openChannel(ctx context.Context, in *ChannelRequest) (*openChannelReply, error) {
+	idle, full := s.channels.sweep(s.now())
+	for _, c := range idle {
+		c.close()
+	}
+	if full {
+		return nil, fmt.Errorf("%w: %d channels are open already", ErrRequest, maxChannels)
+	}
+	iu, err := gp.ParseInitializeUpdate(in.InitializeUpdate)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.staticKeys(ctx, in.KeySet, in.Diversification, in.KeyBits, iu.KeyDiversificationData[:])
+	if err != nil {
+		return nil, err
+	}
+	var options []gp.Option
+	if in.CountDataOnly {
+		options = append(options, gp.CountDataOnly())
+	}
+	scp, authenticate, err := gp.OpenSCP03(ctx, keys, iu, in.HostChallenge, in.AID, in.Level, options...)
+	keys.closeBase()
+	if err != nil {
+		keys.close()
+		return nil, err
+	}
+	c := &heldChannel{scp: scp, keys: keys}
+	s.channels.add(c, s.now())
+	if conn := agent.ConnOf(ctx); conn != nil {
+		conn.OnEnd(func() { s.drop(c.id) })
+	}
+	return &openChannelReply{ID: c.id, ExternalAuthenticate: authenticate}, nil
+}
+
+// drop closes a channel if it is still open.
+func (s *Service) drop(id uint64) {
+	if c := s.channels.take(id); c != nil {
+		c.close()
+	}
+}
+
+// on runs fn on a channel. A channel whose keys went with a token session or
+// a restarted module is closed.
+func (s *Service) on(id uint64, fn func(*heldChannel) error) error {
+	c, err := s.channels.get(id, s.now())
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	err = fn(c)
+	c.mu.Unlock()
+	if errors.Is(err, hsm.ErrKeyGone) || errors.Is(err, gp.ErrClosed) {
+		s.drop(id)
+		return fmt.Errorf("%w: %w", ErrChannelGone, err)
+	}
+	return err
+}
+
+func (s *Service) wrap(ctx context.Context, in *wrapRequest) (*piecesReply, error) {
+	commands := make([]apdu.Command, len(in.Commands))
+	for i, c := range in.Commands {
+		commands[i] = c.command()
+	}
+	out := &piecesReply{}
+	err := s.on(in.ID, func(c *heldChannel) (err error) {
+		out.Pieces, err = c.scp.Wrap(ctx, commands)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Service) unwrap(ctx context.Context, in *unwrapRequest) (*unwrapReply, error) {
+	out := &unwrapReply{}
+	err := s.on(in.ID, func(c *heldChannel) error {
+		good, err := c.scp.Unwrap(ctx, in.Responses)
+		out.Responses = make([]wireResponse, len(good))
+		for i, r := range good {
+			out.Responses[i] = wireResponse{Data: r.Data, SW: uint16(r.SW)}
+		}
+		var at *apdu.ExchangeError
+		if errors.As(err, &at) && !errors.Is(err, hsm.ErrKeyGone) {
+			out.Index, out.Code, out.Text = at.Index, codeOf(at.Err), at.Err.Error()
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Service) encipherSecrets(ctx context.Context, in *encipherRequest) (*encipherReply, error) {
+	if _, err := s.channels.get(in.ID, s.now()); err != nil {
+		return nil, err
+	}
+	e, err := s.cardSecrets(ctx, in.Item)
+	if err != nil {
+		return nil, err
+	}
+	defer e.zero()
+	out := &encipherReply{Values: make(map[string][]byte, len(in.Names))}
+	err = s.on(in.ID, func(c *heldChannel) error {
+		for _, name := range in.Names {
+			value, ok := e[name]
+			if !ok {
+				return fmt.Errorf("%w: the card's secrets have no element %q", ErrRequest, name)
+			}
+			padded := gp.Pad(value)
+			enciphered, err := c.scp.EncipherDEK(ctx, padded)
+			clear(padded)
+			if err != nil {
+				return err
+			}
+			out.Values[name] = enciphered
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Service) putKey(ctx context.Context, in *putKeyRequest) (*putKeyReply, error) {
+	r := in.Request
+	if r.KeyVersion == 0 || r.KeyVersion > 0x7F || r.ReplacesVersion > 0x7F {
+		return nil, fmt.Errorf("%w: a key version is 01 to 7F", ErrRequest)
+	}
+	out := &putKeyReply{}
+	err := s.on(in.ID, func(c *heldChannel) error {
+		components, err := s.newKeyComponents(ctx, c.keys.dek, r)
+		if err != nil {
+			return err
+		}
+		out.Command = toWire(gp.ReplaceKeyCommand(r.ReplacesVersion, r.KeyVersion, 1, components))
+		for _, k := range components {
+			out.KCVs = append(out.KCVs, k.KCV)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Service) closeChannel(_ context.Context, in *channelRequest) (*nothing, error) {
+	s.drop(in.ID)
+	return &nothing{}, nil
+}

@@ -138,7 +138,7 @@ func (b BirthDate) MRZ() string {
 
 // Earliest is the first day that the birth can have been.
 func (b BirthDate) Earliest() Date {
-	d := Date{b.Year, b.Month, b.Day}
+	d := Date(b)
 	if d.Month == 0 {
 		d.Month = time.January
 	}
@@ -150,7 +150,7 @@ func (b BirthDate) Earliest() Date {
 
 // Latest is the last day that the birth can have been.
 func (b BirthDate) Latest() Date {
-	d := Date{b.Year, b.Month, b.Day}
+	d := Date(b)
 	if d.Month == 0 {
 		d.Month = time.December
 	}

@@ -27,9 +27,9 @@ var dari = people{
 		{"میرزایی", "Mirzaie"}, {"اکرمی", "Akrami"},
 	},
 	men: []entry{
-		{"محمدعلی", "Mohammad Ali"}, {"علی‌رضا", "Alireza"}, {"غلام‌سخی", "Ghulam Sakhi"}, {"عبدالله", "Abdullah"},
-		{"نجیب‌الله", "Najibullah"}, {"ذبیح‌الله", "Zabihullah"}, {"محمد نعیم", "Mohammad Naim"}, {"سید مرتضی", "Sayed Murtaza"},
-		{"قربان‌علی", "Qurban Ali"}, {"خداداد", "Khudadad"}, {"جمعه‌خان", "Juma Khan"}, {"رؤوف", "Rauf"},
+		{"محمدعلی", "Mohammad Ali"}, {"علی\u200cرضا", "Alireza"}, {"غلام\u200cسخی", "Ghulam Sakhi"}, {"عبدالله", "Abdullah"},
+		{"نجیب\u200cالله", "Najibullah"}, {"ذبیح\u200cالله", "Zabihullah"}, {"محمد نعیم", "Mohammad Naim"}, {"سید مرتضی", "Sayed Murtaza"},
+		{"قربان\u200cعلی", "Qurban Ali"}, {"خداداد", "Khudadad"}, {"جمعه\u200cخان", "Juma Khan"}, {"رؤوف", "Rauf"},
 	},
 	women: []entry{
 		{"زهرا", "Zahra"}, {"معصومه", "Masuma"}, {"شکریه", "Shukria"}, {"فرشته", "Fereshta"}, {"نادیه", "Nadia"},

@@ -250,7 +250,7 @@ func TestStuckReader(t *testing.T) {
 	wantError(t, conn.Reset(deadline(t), true), pcsc.ErrReaderStuck)
 	wantError(t, conn.Close(pcsc.Leave), pcsc.ErrReaderStuck)
 	// Another reader works meanwhile.
-	_, other := connected(t, slot(t, 0), atrT1, echo)
+	_, other := connected(t, slot(t, 3), atrT1, echo)
 	if _, err := other.Transmit(deadline(t), []byte{0, 1, 0, 0}); err != nil {
 		t.Error(err)
 	}
@@ -361,6 +361,7 @@ func BenchmarkTwoReaders(b *testing.B) {
 		conns = append(conns, conn)
 	}
 	ctx := context.Background()
+	b.ResetTimer()
 	n := b.N
 	done := make(chan error, len(conns))
 	for _, conn := range conns {

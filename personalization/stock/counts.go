@@ -29,6 +29,32 @@ func (c Counts) Out() int {
 	return c.Issued + c.Spoiled + c.Quarantined + c.Test + c.Returned + c.OnHand + c.InUse + c.InDoubt
 }
 
+// Set puts the number of blanks in a state into its place.
+func (c *Counts) Set(s State, n int) {
+	switch s {
+	case OnHand:
+		c.OnHand = n
+	case InUse:
+		c.InUse = n
+	case InDoubt:
+		c.InDoubt = n
+	case Issued:
+		c.Issued = n
+	case Spoiled:
+		c.Spoiled = n
+	case Quarantined:
+		c.Quarantined = n
+	case Test:
+		c.Test = n
+	case Returned:
+		c.Returned = n
+	}
+}
+
+// Present is the sum of what lies in the bureau: on hand, in use, in doubt and
+// quarantined. It is what the next shift carries in.
+func (c Counts) Present() int { return c.OnHand + c.InUse + c.InDoubt + c.Quarantined }
+
 // ErrUnbalanced says that blanks are unaccounted for.
 type ErrUnbalanced struct{ In, Out int }
 
@@ -44,11 +70,12 @@ func (c Counts) Balance() error {
 	return nil
 }
 
-// Shift is one shift of a station. ClosedAt is zero while it is open, and
-// Counts are then those of this moment.
+// Shift is one shift of the bureau. Its sheet counts what was present when it
+// opened as carried in; issued, spoiled, test and returned are those of the
+// shift alone.
 type Shift struct {
-	Station  string
-	OpenedAt time.Time
-	ClosedAt time.Time
-	Counts   Counts
+	Number   int64     `json:"number"`
+	OpenedAt time.Time `json:"openedAt"`
+	ClosedAt time.Time `json:"closedAt,omitzero"` // zero while it is open: the counts are then those of this moment
+	Counts   Counts    `json:"counts"`
 }

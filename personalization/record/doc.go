@@ -12,7 +12,7 @@
 //
 // Names follow ICAO Doc 9303-3 (eighth edition, 2021), sections 4.6 and 6.
 //
-// The package is pure: no database, no HSM, no clock of its own. What needs
+// The package is pure: no database, no HSM, and a clock that can be given. What needs
 // those (one open order a person, the same record with other content, daily
 // caps) is found by callers, who refuse with the codes of this package's table,
 // so that one table documents every refusal.

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"cardbureau/personalization/intake"
+	"cardbureau/personalization/record"
 )
 
 // ConfigName is the name of the configuration file in the data folder.
@@ -32,6 +35,7 @@ type Config struct {
 	} `toml:"database"`
 
 	HSM struct {
+		SoftHSM  string   `toml:"softhsm"`  // folder of a private SoftHSM token; empty: another module
 		Module   string   `toml:"module"`   // path of the PKCS#11 module
 		Token    string   `toml:"token"`    // token label
 		PINFile  string   `toml:"pin-file"` // relative to the data folder
@@ -39,14 +43,10 @@ type Config struct {
 		Timeout  duration `toml:"timeout"`
 	} `toml:"hsm"`
 
-	Records struct {
-		Trust      string `toml:"trust"` // relative to the data folder
-		RequireJWE bool   `toml:"require-jwe"`
-		MaxLine    int    `toml:"max-line-bytes"`
-	} `toml:"records"`
+	Records Records `toml:"records"`
 
 	// Rules pick a record's product: the first that fits.
-	Rules []ProductRule `toml:"product"`
+	Rules []intake.ProductRule `toml:"product"`
 
 	Profiles struct {
 		Folder string `toml:"folder"` // overrides the profiles that come with the program
@@ -62,14 +62,19 @@ type Config struct {
 	} `toml:"http"`
 }
 
-// ProductRule says which product a record gets.
-type ProductRule struct {
-	Name    string   `toml:"name"`    // product profile
-	Permits []string `toml:"permits"` // permit kinds; empty: all
-	MinAge  int      `toml:"min-age"` // full years; 0: none
-	MaxAge  int      `toml:"max-age"` // full years, inclusive; 0: none
-	Bank    *bool    `toml:"bank"`    // must the bank part be present (true), absent (false); unset: either
-	SIM     *bool    `toml:"sim"`
+// Records says which records are taken.
+type Records struct {
+	Trust       string              `toml:"trust"` // relative to the data folder
+	RequireJWE  bool                `toml:"require-jwe"`
+	MaxLine     int                 `toml:"max-line-bytes"`
+	UniqueID    string              `toml:"unique-id-check"` // "", luhn, mod11
+	BankCode    string              `toml:"bank-code"`       // three digits of the IBAN; empty: any
+	PANPrefixes []string            `toml:"pan-prefixes"`
+	Operators   map[string][]string `toml:"sim-operators"` // MCC and MNC: number prefixes
+}
+
+func (r *Records) rules() record.Rules {
+	return record.Rules{UniqueID: r.UniqueID, BankCode: r.BankCode, PANPrefixes: r.PANPrefixes, Operators: r.Operators}
 }
 
 // duration is a time.Duration written as 30s.
@@ -83,7 +88,7 @@ func (d *duration) UnmarshalText(b []byte) error {
 }
 
 // defaultConfig is what init writes. The %s are environment, audience, state,
-// database URL, module and token.
+// database URL, module, token, PIN file.
 const defaultConfig = `# cardbureau: how this bureau works. Unknown keys are refused.
 # Secrets are never written here: they are in files named here, or in the environment.
 
@@ -97,9 +102,10 @@ station = "station-1" # the machine whose readers these are
 url = %q
 
 [hsm]
-module = %q           # the PKCS#11 module that holds every key
+softhsm = %q          # folder of a private SoftHSM token; empty: the module's own token
+module = %q           # the PKCS#11 module that holds every key; empty: the installed SoftHSM
 token = %q
-pin-file = "secrets/token-pin"   # or the environment variable CARDBUREAU_TOKEN_PIN
+pin-file = %q         # of another module's token; empty: the environment variable CARDBUREAU_TOKEN_PIN
 sessions = 2          # one operation a session; SoftHSM does not get faster beyond 2
 timeout = "30s"       # a module that does not answer for so long is restarted
 
@@ -107,6 +113,11 @@ timeout = "30s"       # a module that does not answer for so long is restarted
 trust = "trust.json"  # registries whose signatures are accepted
 require-jwe = %v      # production takes only records enciphered to the intake key
 max-line-bytes = 524288
+unique-id-check = ""  # check digit of unique ids: luhn, mod11, or none
+bank-code = "015"     # Bank Sepah, in the IBAN of a record's bank part
+pan-prefixes = ["589210"]
+# SIM operators that are paired, each with the number prefixes set aside for it; none: any number.
+sim-operators = { 43211 = [], 43235 = [] }
 
 # A record's product: the first rule that fits. Keys: permits, min-age, max-age, bank, sim.
 [[product]]
@@ -124,12 +135,12 @@ listen = "127.0.0.1:8443"
 `
 
 // ConfigText is the commented configuration of a new data folder.
-func ConfigText(production bool, audience, state, databaseURL, module, token string) string {
+func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string) string {
 	env := "development"
 	if production {
 		env = "production"
 	}
-	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, module, token, production)
+	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, softHSM, module, token, pinFile, production)
 }
 
 // LoadConfig reads DIR/cardbureau.toml.
@@ -175,10 +186,15 @@ func (c *Config) check() error {
 		return errors.New("station is empty: name this machine")
 	case len(c.Rules) == 0:
 		return errors.New("no [[product]] rule: no record could become a card")
+	case c.HSM.SoftHSM == "" && c.HSM.Module == "":
+		return errors.New("[hsm] names neither a softhsm folder nor a module")
 	case c.Environment == "production" && c.State == "UTO":
 		return errors.New("state UTO is for development: production issues under its own code")
 	case c.Environment == "production" && !c.Records.RequireJWE:
 		return errors.New("require-jwe must be true in production: records travel enciphered")
+	}
+	if err := c.Records.rules().Check(); err != nil {
+		return fmt.Errorf("[records] %w", err)
 	}
 	if c.Records.MaxLine == 0 {
 		c.Records.MaxLine = 512 << 10

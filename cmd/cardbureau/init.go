@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"cardbureau/personalization/bureau"
+)
+
+type initCommand struct {
+	DatabaseURL  string `help:"PostgreSQL server to use; without it a private cluster is made in the data folder." name:"database-url" placeholder:"URL"`
+	PKCS11Module string `help:"PKCS#11 module that holds the keys; without it a SoftHSM token is made in the data folder." name:"pkcs11-module" type:"path" placeholder:"FILE"`
+	Token        string `help:"Label of the token." default:"cardbureau"`
+	PINFile      string `help:"File with the token's PIN (mode 0600)." name:"pin-file" type:"path"`
+	Audience     string `help:"Name of this bureau in records." default:"bureau-1"`
+	State        string `help:"Issuing state, three letters (UTO in development, IRN in production)."`
+	Production   bool   `help:"Production: no test keys, no software cards, encrypted records only."`
+}
+
+func (initCommand) Example() string { return "cardbureau init --data /srv/bureau" }
+
+func (c initCommand) Run(ctx context.Context, g *globals) error {
+	made, err := bureau.Create(ctx, g.Data, bureau.CreateRequest{
+		Production: c.Production, Audience: c.Audience, State: c.State, DatabaseURL: c.DatabaseURL,
+		Module: c.PKCS11Module, Token: c.Token, PINFile: c.PINFile,
+	}, bureau.Options{Log: logger()})
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(made)
+	}
+	if made.Existed {
+		fmt.Printf("%s was there already; what was missing is made\n", made.Dir)
+	}
+	fmt.Printf("Configuration  %s (%s)\nCSCA           %s\nSigner         %s\nIntake key     %s\nTrust file     %s\n",
+		made.Config, made.Environment, made.CSCA, made.Signer, made.IntakeKey, made.Trust)
+	if made.Environment == "development" {
+		fmt.Println("The keys are development keys: cards made with them are samples.")
+	}
+	return nil
+}

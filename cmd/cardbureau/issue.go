@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cardbureau/cardio/feeder"
+	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/intake"
+	"cardbureau/personalization/store"
+)
+
+type issueCommand struct {
+	File     string   `arg:"" optional:"" help:"Signed records, one compact JWS or JWE a line; - for standard input. Without a file the line works off what is released already." placeholder:"FILE"`
+	Reader   []string `help:"Use only readers of this name or pattern (repeatable)." placeholder:"NAME"`
+	Operator string   `help:"Who works the line, for the audit." default:"${user}"`
+}
+
+func (issueCommand) Example() string { return "cardbureau issue records.jws --data /srv/bureau" }
+
+// issueResult is the summary of a run.
+type issueResult struct {
+	Records      int            `json:"records"`
+	Refused      int            `json:"refused"`
+	AlreadyKnown int            `json:"alreadyKnown"`
+	Waiting      int            `json:"waiting"` // accepted, but for a decision of people
+	Issued       int            `json:"issued"`
+	Proven       int            `json:"proven"`
+	Spoiled      int            `json:"spoiled"`
+	Quarantined  int            `json:"quarantined"`
+	InDoubt      int            `json:"inDoubt"`
+	Clean        int            `json:"untouched"`
+	NotBlanks    int            `json:"notBlanks"`
+	Left         map[string]int `json:"ordersLeft,omitempty"` // open orders by state
+	CardsPerHour int            `json:"cardsPerHour"`
+	Seconds      float64        `json:"seconds"`
+}
+
+func (c issueCommand) Run(ctx context.Context, g *globals) error {
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	res, err := c.issue(ctx, b, g)
+	if res != nil {
+		if g.JSON {
+			err = errors.Join(err, printJSON(res))
+		} else {
+			res.print(os.Stdout)
+		}
+		if status := res.status(); err == nil && status != exitDone {
+			return &exitError{status: status}
+		}
+	}
+	return err
+}
+
+func (c issueCommand) issue(ctx context.Context, b *bureau.Bureau, g *globals) (*issueResult, error) {
+	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := b.StartPreparation(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer stopJobs(jobs)
+	res := &issueResult{}
+	if c.File != "" {
+		orders, err := c.takeIn(ctx, b, actor, g, res)
+		if err != nil {
+			return res, err
+		}
+		if len(orders) > 0 {
+			if _, err := b.Store.ReleaseLot(ctx, store.LotRequest{Name: "issue " + time.Now().UTC().Format("2006-01-02 15:04:05"), Orders: orders, Actor: actor}); err != nil {
+				return res, fmt.Errorf("release the lot: %w", err)
+			}
+		}
+	}
+	return res, c.work(ctx, b, actor, g, res)
+}
+
+// takeIn takes the file's records in and returns the orders that may be made.
+func (c issueCommand) takeIn(ctx context.Context, b *bureau.Bureau, actor store.Actor, g *globals, res *issueResult) ([]uuid.UUID, error) {
+	in := io.Reader(os.Stdin)
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	var orders []uuid.UUID
+	err := b.Intake().AcceptAll(ctx, in, b.Config.Records.MaxLine, actor, func(a intake.Answer) error {
+		res.Records++
+		switch {
+		case !a.OK():
+			res.Refused++
+		case a.Status == intake.AlreadyKnown:
+			res.AlreadyKnown++
+		}
+		if !a.OK() {
+			report := fmt.Sprintf("line %d", a.Line)
+			if a.RecordID != "" {
+				report += ", record " + a.RecordID
+			}
+			if g.JSON {
+				return writeJSON(os.Stderr, a)
+			}
+			fmt.Fprintf(os.Stderr, "%s: refused (%s): %s\n", report, a.Code, a.Detail)
+			return nil
+		}
+		switch store.OrderState(a.State) {
+		case store.OrderConflict, store.OrderAwaitingDecision:
+			res.Waiting++
+			fmt.Fprintf(os.Stderr, "line %d, record %s: order %s waits for a decision (%s)\n", a.Line, a.RecordID, a.OrderID, a.State)
+		case store.OrderAccepted, store.OrderPrepared:
+			id, err := uuid.Parse(a.OrderID)
+			if err != nil {
+				return err
+			}
+			orders = append(orders, id)
+		}
+		return nil
+	})
+	return orders, err
+}
+
+// work runs the line until every released order is done or blanks run out.
+func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Actor, g *globals, res *issueResult) error {
+	start := time.Now()
+	slots, stop, err := b.Slots(ctx, c.Reader, tell(g))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	before, err := b.Store.OrderCounts(ctx, uuid.Nil)
+	if err != nil {
+		return err
+	}
+	show := newProgress(before[store.OrderReleased]+before[store.OrderAccepted], g.JSON)
+	l, closeLine, err := b.Line(ctx, actor, show.event)
+	if err != nil {
+		return err
+	}
+	sum, runErr := l.Run(ctx, slots)
+	closeErr := closeLine()
+	res.Issued, res.Proven, res.Quarantined, res.InDoubt, res.Clean, res.NotBlanks = sum.Issued, sum.Issued, sum.Quarantined, sum.InDoubt, sum.Clean, sum.Refused
+	res.Seconds = time.Since(start).Seconds()
+	if res.Issued > 0 && res.Seconds > 0 {
+		res.CardsPerHour = int(float64(res.Issued) / res.Seconds * 3600)
+	}
+	after, err := b.Store.OrderCounts(context.WithoutCancel(ctx), uuid.Nil)
+	if err == nil {
+		res.Left = map[string]int{}
+		for state, n := range after {
+			if state.Open() && n > 0 {
+				res.Left[string(state)] = n
+			}
+		}
+	}
+	return errors.Join(runErr, closeErr, err)
+}
+
+// status is the exit status that the result asks for: in doubt before failed
+// before refused.
+func (r *issueResult) status() int {
+	switch {
+	case r.InDoubt > 0 || r.Quarantined > 0:
+		return exitInDoubt
+	case r.Left[string(store.OrderReleased)] > 0 || r.Left[string(store.OrderAccepted)] > 0:
+		return exitFailed
+	case r.Refused > 0:
+		return exitRefused
+	}
+	return exitDone
+}
+
+func (r *issueResult) print(w io.Writer) {
+	fmt.Fprintf(w, "%d records, %d refused, %d known already; %d cards issued and proven", r.Records, r.Refused, r.AlreadyKnown, r.Issued)
+	if r.CardsPerHour > 0 {
+		fmt.Fprintf(w, " in %.1f s (%d an hour)", r.Seconds, r.CardsPerHour)
+	}
+	fmt.Fprintf(w, "; %d quarantined, %d in doubt\n", r.Quarantined, r.InDoubt)
+	if n := r.Left[string(store.OrderReleased)]; n > 0 {
+		fmt.Fprintf(w, "%d released orders wait for blanks: load more and run cardbureau issue again\n", n)
+	}
+	if n := r.Waiting; n > 0 {
+		fmt.Fprintf(w, "%d records wait for a decision\n", n)
+	}
+}
+
+func stopJobs(j *store.Jobs) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := j.Stop(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "cardbureau: preparation did not stop cleanly:", err)
+	}
+}
+
+// tell says to the person at a reader what to do with cards.
+func tell(g *globals) func(feeder.Request) {
+	if g.JSON {
+		return nil
+	}
+	return func(r feeder.Request) {
+		switch r.TakeOut {
+		case "":
+			fmt.Fprintf(os.Stderr, "%s: put a blank in\n", r.Reader)
+		case feeder.Unused:
+			fmt.Fprintf(os.Stderr, "%s: take the card out, back to the blanks\n", r.Reader)
+		default:
+			fmt.Fprintf(os.Stderr, "%s: take the card out, to the bin %s\n", r.Reader, r.TakeOut)
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/mrtd"
+	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/pcscd"
+	"cardbureau/cardio/virtual/rack"
+	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/image"
+	"cardbureau/personalization/record/sample"
+	"cardbureau/personalization/vault"
+)
+
+type virtualCommand struct {
+	Run     virtualRun     `cmd:"" help:"Run virtual readers with a rack of software cards, until Ctrl-C."`
+	Blanks  virtualBlanks  `cmd:"" help:"Make software blanks and their delivery list."`
+	Records virtualRecords `cmd:"" help:"Make records of invented people, signed by the test registry."`
+	Insert  virtualInsert  `cmd:"" help:"Put an issued software card into a virtual reader, for any reader software."`
+}
+
+// errDevelopment refuses rehearsal in production.
+func needDevelopment(c *bureau.Config) error {
+	if c.Development() {
+		return nil
+	}
+	return errors.New("software cards are for development: this data folder is for production")
+}
+
+func virtualFolder(dir string) string { return filepath.Join(dir, "virtual") }
+
+// newChip is the software card of this program.
+func newChip(mem *nvm.Memory) (*virtual.Chip, error) {
+	return virtual.New(virtual.Config{Memory: mem, Applets: map[string]func() virtual.Applet{
+		virtual.LDSAID: func() virtual.Applet { return mrtd.New() },
+	}})
+}
+
+type virtualRun struct {
+	Readers int `help:"Number of readers, 1 to 16." default:"2"`
+}
+
+func (virtualRun) Example() string { return "cardbureau virtual run --readers 2 --data /tmp/rehearsal" }
+
+func (c virtualRun) Run(ctx context.Context, g *globals) error {
+	cfg, err := bureau.LoadConfig(g.Data)
+	if err != nil {
+		return err
+	}
+	if err := needDevelopment(cfg); err != nil {
+		return err
+	}
+	return runRack(ctx, g.Data, c.Readers, func(d *pcscd.Daemon, _ rack.Client) error {
+		if g.JSON {
+			return printJSON(map[string]any{"PCSCLITE_CSOCK_NAME": d.Socket(), "readers": d.Slots()})
+		}
+		fmt.Println("PCSCLITE_CSOCK_NAME:", d.Socket())
+		for _, s := range d.Slots() {
+			fmt.Println("reader:", s.Reader)
+		}
+		return nil
+	})
+}
+
+// runRack runs a private pcscd and a rack until ctx ends; ready is called when
+// both work.
+func runRack(ctx context.Context, dir string, readers int, ready func(*pcscd.Daemon, rack.Client) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	run := filepath.Join(dir, "run")
+	if err := os.MkdirAll(run, 0o700); err != nil {
+		return err
+	}
+	d, err := pcscd.Start(ctx, pcscd.Options{Readers: readers, Dir: run})
+	if err != nil {
+		return err
+	}
+	defer d.Stop()
+	// A socket's path is short: it lives beside the daemon's.
+	control := filepath.Join(filepath.Dir(d.Socket()), "rack")
+	var readyErr error
+	cfg := rack.Config{
+		Dir: virtualFolder(dir), ControlSocket: control, Factory: newChip, Log: logger(),
+		Ready: func() {
+			if readyErr = d.Describe(control); readyErr == nil {
+				readyErr = ready(d, rack.Client{Socket: control})
+			}
+			if readyErr != nil {
+				cancel()
+			}
+		},
+	}
+	for _, s := range d.Slots() {
+		cfg.Slots = append(cfg.Slots, rack.Slot{Reader: s.Reader, Port: s.Port})
+	}
+	go func() {
+		select {
+		case <-d.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return errors.Join(rack.Run(ctx, cfg), readyErr)
+}
+
+type virtualBlanks struct {
+	N     int    `arg:"" help:"How many."`
+	Batch uint16 `help:"Batch number of the delivery; 0 draws one."`
+}
+
+func (virtualBlanks) Example() string { return "cardbureau virtual blanks 26 --data /tmp/rehearsal" }
+
+func (c virtualBlanks) Run(ctx context.Context, g *globals) error {
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoStore: true})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := needDevelopment(b.Config); err != nil {
+		return err
+	}
+	if c.Batch == 0 {
+		c.Batch = uint16(1 + rand.IntN(0xFFFE))
+	}
+	chip := b.Profiles.Chips["virtual-gp"]
+	keys := chip.Keys["transport"]
+	list := filepath.Join(virtualFolder(b.Dir), fmt.Sprintf("delivery-%04X.csv", c.Batch))
+	if err := os.MkdirAll(filepath.Dir(list), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(list, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("batch %04X was made before: %w", c.Batch, err)
+	}
+	defer f.Close()
+	w := csv.NewWriter(f)
+	_ = w.Write([]string{"serial", "chip", "batch"})
+	for i := range c.N {
+		serial := virtual.NewSerial(c.Batch, uint32(i+1))
+		kdd := serial.Bytes()
+		k, err := b.Vault.BlankKeys(ctx, vault.BlankKeysRequest{
+			KeySet: keys.Set, Diversification: keys.Diversification, KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
+		})
+		if err != nil {
+			return err
+		}
+		name, err := rack.NewBlank(virtualFolder(b.Dir), virtual.LDSBlank(serial, virtual.Keys{Version: keys.Version, ENC: k.ENC, MAC: k.MAC, DEK: k.DEK}))
+		k.Zero()
+		if err != nil {
+			return err
+		}
+		_ = w.Write([]string{name, chip.Name, fmt.Sprintf("%04X", c.Batch)})
+	}
+	w.Flush()
+	if err := errors.Join(w.Error(), f.Close()); err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(map[string]any{"blanks": c.N, "delivery": list})
+	}
+	fmt.Printf("%d software blanks; delivery list %s\n", c.N, list)
+	return nil
+}
+
+type virtualRecords struct {
+	N    int    `arg:"" help:"How many."`
+	Seed uint64 `help:"Seed: the same gives the same people." default:"1"`
+	From int    `help:"Leave out the first records." default:"0"`
+}
+
+func (virtualRecords) Example() string {
+	return "cardbureau virtual records 24 --data /tmp/rehearsal > records.jws"
+}
+
+func (c virtualRecords) Run(ctx context.Context, g *globals) error {
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoStore: true})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := needDevelopment(b.Config); err != nil {
+		return err
+	}
+	// The same seed on the same day gives the same records, so that a rehearsal
+	// can be continued.
+	issued := time.Now().UTC().Truncate(24 * time.Hour)
+	o := sample.Options{N: c.From + c.N, Seed: c.Seed, Audience: b.Config.Audience, IssuedAt: issued}
+	for i := c.From; i < o.N; i++ {
+		payload, err := json.Marshal(sample.Make(o, i))
+		if err != nil {
+			return err
+		}
+		jws, err := b.Vault.SignTestRecord(ctx, payload)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Println(jws); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type virtualInsert struct {
+	Card string `arg:"" help:"Card number (as on the card), or the serial number of its chip."`
+}
+
+func (virtualInsert) Example() string {
+	return "cardbureau virtual insert 4KD82MRXB --data /tmp/rehearsal"
+}
+
+func (c virtualInsert) Run(ctx context.Context, g *globals) error {
+	im, serial, err := c.find(ctx, g)
+	if err != nil {
+		return err
+	}
+	return runRack(ctx, g.Data, 1, func(d *pcscd.Daemon, control rack.Client) error {
+		if _, err := control.Do(ctx, rack.Request{Op: "insert", Slot: 0, Card: serial}); err != nil {
+			return err
+		}
+		reader := d.Slots()[0].Reader
+		if g.JSON {
+			return printJSON(map[string]string{
+				"reader": reader, "PCSCLITE_CSOCK_NAME": d.Socket(), "documentNumber": im.DocumentNumber,
+				"birthDate": im.BirthDate, "expiry": im.ExpiryDate, "can": im.CAN,
+			})
+		}
+		fmt.Printf("reader: %s\nPCSCLITE_CSOCK_NAME: %s\ndocument number: %s\nbirth date: %s\nexpiry: %s\nCAN: %s\n",
+			reader, d.Socket(), im.DocumentNumber, im.BirthDate, im.ExpiryDate, im.CAN)
+		fmt.Fprintln(os.Stderr, "The card is in the reader. Ctrl-C takes it out.")
+		return nil
+	})
+}
+
+// find reads what opens the card: it is printed on a real one.
+func (c virtualInsert) find(ctx context.Context, g *globals) (*image.Image, string, error) {
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return nil, "", err
+	}
+	defer b.Close()
+	if err := needDevelopment(b.Config); err != nil {
+		return nil, "", err
+	}
+	actor, err := b.Actor(ctx, "operator", "rehearsal", "cli")
+	if err != nil {
+		return nil, "", err
+	}
+	card, err := b.Store.CardByNumber(ctx, c.Card, "rehearsal", actor)
+	if err != nil {
+		card, err = b.Store.CardBySerial(ctx, c.Card, "rehearsal", actor)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("no issued card has the number or serial %q: %w", c.Card, err)
+	}
+	im, err := image.Open(ctx, b.Vault, card.PersonID, vault.DataKey(card.Key), card.Image)
+	return im, card.Serial, err
+}

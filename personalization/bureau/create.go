@@ -1,0 +1,159 @@
+package bureau
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"cardbureau/personalization/record"
+	"cardbureau/personalization/vault"
+)
+
+// CreateRequest says what a new data folder is for.
+type CreateRequest struct {
+	Production  bool
+	Audience    string // the bureau's name in records
+	State       string // issuing state, 3 letters; empty: UTO, or IRN in production
+	DatabaseURL string // empty: a private cluster
+	Module      string // PKCS#11 module; empty: SoftHSM with a token in the data folder
+	Token       string // token label
+	PINFile     string // of another module's token
+}
+
+// Created is what was made, all of it public.
+type Created struct {
+	Dir         string `json:"dir"`
+	Config      string `json:"config"`
+	Environment string `json:"environment"`
+	CSCA        string `json:"csca"`          // certificate file
+	Signer      string `json:"signer"`        // certificate file
+	IntakeKey   string `json:"intakeKey"`     // JWK file
+	Trust       string `json:"trust"`         // trust file
+	Existed     bool   `json:"alreadyExists"` // the folder was complete before
+}
+
+// Create makes a data folder: configuration, token and keys, database. It may
+// be run again after it was interrupted: what is there stays as it is.
+func Create(ctx context.Context, dir string, r CreateRequest, o Options) (*Created, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range []string{dir, filepath.Join(dir, certFolder), filepath.Join(dir, "secrets"), filepath.Join(dir, "run")} {
+		mode := os.FileMode(0o700)
+		if d == dir {
+			mode = 0o711 // an unprivileged user runs the private database server inside
+		}
+		if err := os.MkdirAll(d, mode); err != nil {
+			return nil, fmt.Errorf("the data folder cannot be made: %w", err)
+		}
+	}
+	out := &Created{Dir: dir, Config: filepath.Join(dir, ConfigName)}
+	if exists(out.Config) {
+		out.Existed = true
+	} else if err := writeConfig(out.Config, &r); err != nil {
+		return nil, err
+	}
+	cfg, err := LoadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	out.Environment = cfg.Environment
+	v, err := startVault(ctx, dir, cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	if err := provision(ctx, dir, cfg, v, out); err != nil {
+		return nil, err
+	}
+	b := &Bureau{Dir: dir, Config: cfg, Log: o.Log}
+	defer b.Close()
+	return out, b.openStore(ctx)
+}
+
+func writeConfig(name string, r *CreateRequest) error {
+	if r.State == "" {
+		r.State = "UTO"
+		if r.Production {
+			r.State = "IRN"
+		}
+	}
+	if r.Audience == "" {
+		r.Audience = "bureau-1"
+	}
+	if r.Token == "" {
+		r.Token = "cardbureau"
+	}
+	softHSM := ""
+	if r.Module == "" {
+		if r.Production {
+			return errors.New("production needs an HSM: name its module with --pkcs11-module")
+		}
+		softHSM = "softhsm"
+	}
+	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile)
+	return os.WriteFile(name, []byte(text), 0o600)
+}
+
+// provision makes the keys that are missing and writes what is public of them.
+func provision(ctx context.Context, dir string, cfg *Config, v *vault.Client, out *Created) error {
+	p, err := v.Provision(ctx, vault.ProvisionRequest{
+		Development: cfg.Development(), State: cfg.State, Vendors: []string{"virtual"},
+	})
+	if err != nil {
+		return fmt.Errorf("make keys: %w", err)
+	}
+	certs := filepath.Join(dir, certFolder)
+	for _, w := range []struct {
+		name, kind string
+		der        []byte
+	}{
+		{cscaName, "CERTIFICATE", p.CSCA}, {signerName, "CERTIFICATE", p.DocumentSigner}, {crlName, "X509 CRL", p.CSCACRL},
+	} {
+		if err := writePublic(certs, w.name, w.kind, w.der); err != nil {
+			return err
+		}
+	}
+	out.CSCA, out.Signer = filepath.Join(certs, cscaName+".pem"), filepath.Join(certs, signerName+".pem")
+	out.IntakeKey = filepath.Join(dir, intakeKeyName)
+	if err := os.WriteFile(out.IntakeKey, append(p.IntakeJWK, '\n'), 0o644); err != nil {
+		return err
+	}
+	out.Trust = cfg.Records.Trust
+	if !filepath.IsAbs(out.Trust) {
+		out.Trust = filepath.Join(dir, out.Trust)
+	}
+	if exists(out.Trust) {
+		return nil
+	}
+	return writeTrust(out.Trust, p)
+}
+
+// writeTrust makes the trust file of a new folder: the test registry in
+// development, nobody otherwise.
+func writeTrust(name string, p vault.Provisioned) error {
+	trust := record.Trust{Keys: []record.TrustKey{}}
+	if p.RegistryJWK != nil {
+		var jwk jose.JSONWebKey
+		if err := json.Unmarshal(p.RegistryJWK, &jwk); err != nil {
+			return fmt.Errorf("the test registry's key: %w", err)
+		}
+		now := time.Now().UTC().Truncate(time.Second)
+		trust.Keys = append(trust.Keys, record.TrustKey{
+			KeyID: p.RegistryKID, Algorithm: string(jose.ES256), JWK: jwk,
+			NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(1, 0, 0), Permits: []string{record.AnyPermit},
+		})
+	}
+	b, err := json.MarshalIndent(trust, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(b, '\n'), 0o600)
+}

@@ -1,0 +1,154 @@
+package bureau
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"time"
+
+	"cardbureau/cardio/feeder"
+	"cardbureau/cardio/lds/sod"
+	"cardbureau/cardio/pcsc"
+	"cardbureau/cardio/virtual/pcscd"
+	"cardbureau/personalization/line"
+	"cardbureau/personalization/store"
+)
+
+// RunFolder is where running processes of this data folder describe
+// themselves.
+func (b *Bureau) RunFolder() string { return filepath.Join(b.Dir, "run") }
+
+// UseReaders points this process at the virtual readers that run for this data
+// folder, if any; else at the machine's PC/SC service. Call it before the first
+// use of readers. It returns the control socket of each virtual reader.
+func UseReaders(dir string) (control map[string]int, socket string, err error) {
+	r, err := pcscd.ReadReaders(filepath.Join(dir, "run"))
+	if err != nil || !exists(r.Socket) {
+		return nil, "", nil // none runs here
+	}
+	if err := pcsc.UseSocket(r.Socket); err != nil {
+		return nil, "", err
+	}
+	control = map[string]int{}
+	for i, reader := range r.Readers {
+		control[reader.Name] = i
+		socket = reader.Control
+	}
+	return control, socket, nil
+}
+
+// ReaderNames lists readers that match any of the patterns (path.Match); no
+// pattern matches all.
+func ReaderNames(all, patterns []string) ([]string, error) {
+	if len(patterns) == 0 {
+		return all, nil
+	}
+	var out []string
+	for _, name := range all {
+		for _, p := range patterns {
+			ok, err := path.Match(p, name)
+			if err != nil {
+				return nil, fmt.Errorf("reader pattern %q: %w", p, err)
+			}
+			if ok || p == name {
+				out = append(out, name)
+				break
+			}
+		}
+	}
+	return out, nil
+}
+
+// Slots opens the readers of this station, each with its feeder: the rack for
+// virtual readers, a person for others, whom ask tells what to do. patterns
+// override the configuration's.
+// Call stop when the line is done.
+func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.Request)) (slots []line.Slot, stop func(), err error) {
+	if len(patterns) == 0 {
+		patterns = b.Config.Line.Readers
+	}
+	virtual, socket, err := UseReaders(b.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	pc, err := pcsc.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := pc.Readers()
+	pc.Close()
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := ReaderNames(all, patterns)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(names) == 0 {
+		return nil, nil, fmt.Errorf("no reader is there: plug one in, or see cardbureau reader list (%d readers do not match)", len(all))
+	}
+	var open []*line.PCSC
+	stop = func() {
+		for _, r := range open {
+			r.Close()
+		}
+	}
+	for _, name := range names {
+		r, err := line.OpenPCSC(name, time.Duration(b.Config.Line.TransmitTimeout))
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		open = append(open, r)
+		s := line.Slot{Reader: r, Feeder: &feeder.Hand{Presence: r.Context(), Reader: name, Ask: ask}}
+		if i, ok := virtual[name]; ok && socket != "" {
+			s.Feeder = &feeder.Virtual{Control: socket, Slot: i, Presence: r.Context(), Reader: name}
+		}
+		slots = append(slots, s)
+	}
+	return slots, stop, nil
+}
+
+// Trusted are the CSCA certificates as passive authentication wants them.
+func (b *Bureau) Trusted() (*sod.Trust, error) {
+	ders, err := b.CSCAs()
+	if err != nil {
+		return nil, err
+	}
+	var certs []*sod.Certificate
+	for _, der := range ders {
+		c, err := sod.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("the country signing certificate: %w", err)
+		}
+		certs = append(certs, c)
+	}
+	return sod.NewTrust(certs...)
+}
+
+// Line opens this process's station and returns a line over it. Close ends the
+// station: attempts still running are then in doubt.
+func (b *Bureau) Line(ctx context.Context, actor store.Actor, events func(line.Event)) (l *line.Line, closeLine func() error, err error) {
+	trust, err := b.Trusted()
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := b.Store.OpenShift(ctx, actor); err != nil && !errors.Is(err, store.ErrWrongState) {
+		return nil, nil, fmt.Errorf("open the shift: %w", err)
+	}
+	station, err := b.Store.OpenStation(ctx, b.Config.Station, actor)
+	if err != nil {
+		return nil, nil, err
+	}
+	l = &line.Line{
+		Store: b.Store, Station: station, Vault: b.Vault, Profiles: b.Profiles, Trust: trust,
+		Development: b.Config.Development(), Events: events,
+	}
+	return l, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return station.Close(ctx)
+	}, nil
+}

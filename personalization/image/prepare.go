@@ -1,0 +1,223 @@
+package image
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/google/uuid"
+
+	"cardbureau/personalization/identity"
+	"cardbureau/personalization/intake"
+	"cardbureau/personalization/profile"
+	"cardbureau/personalization/record"
+	"cardbureau/personalization/store"
+	"cardbureau/personalization/vault"
+)
+
+// Preparer makes card images of orders. It is safe for concurrent use.
+type Preparer struct {
+	Store    *store.Store
+	Vault    *vault.Client
+	Verifier *record.Verifier
+	Profiles *profile.Set
+	State    string // issuing state, 3 letters
+	Actor    store.Actor
+	Now      func() time.Time // nil: time.Now
+}
+
+// documentCode stands at the beginning of the MRZ; the document signer's
+// certificate lists the same (ICAO 9303-12 section 7.1.1).
+const documentCode = "IR"
+
+// servicesFID is the services file behind the holder's PIN.
+const servicesFID = 0x0201
+
+// numberTries is how often another card number is drawn when one is taken.
+const numberTries = 8
+
+// Prepare makes and stores the image of one order. It may be run again: an
+// order that moved on meanwhile is left alone. An error means that it should be
+// tried again later; an order whose image can never be made is failed.
+func (p *Preparer) Prepare(ctx context.Context, orderID uuid.UUID) error {
+	prep, err := p.Store.OrderForPreparation(ctx, orderID)
+	if errors.Is(err, store.ErrWrongState) || errors.Is(err, store.ErrNotFound) {
+		return nil // done, or taken back
+	}
+	if err != nil {
+		return err
+	}
+	key := vault.DataKey(prep.Key)
+	signed, err := p.Vault.Open(ctx, key, intake.RecordAAD(prep.RecordRow, prep.PersonID), prep.Sealed)
+	if err != nil {
+		return fmt.Errorf("order %s: the sealed record: %w", orderID, err)
+	}
+	defer clear(signed)
+	// Nothing is signed for a record that is not, at this moment, a verified one.
+	v, err := p.Verifier.Recheck(signed, takenIn(prep.RecordRow))
+	var refusal *record.Refusal
+	if errors.As(err, &refusal) {
+		return p.fail(ctx, prep, refusal.Code)
+	}
+	if err != nil {
+		return err
+	}
+	if string(v.Digest[:]) != string(prep.Digest) {
+		return p.fail(ctx, prep, "record-altered")
+	}
+	product := p.Profiles.Products[prep.Product]
+	if product == nil {
+		return p.fail(ctx, prep, record.NoProduct)
+	}
+	for range numberTries {
+		im, err := p.build(ctx, prep, &v.Record, product)
+		if err != nil {
+			return fmt.Errorf("order %s: %w", orderID, err)
+		}
+		err = p.Store.SaveImage(ctx, orderID, prep.Generation, im, p.Actor)
+		switch {
+		case errors.Is(err, store.ErrCardNumberTaken):
+			continue
+		case errors.Is(err, store.ErrStale), errors.Is(err, store.ErrWrongState):
+			return nil // a newer image, or none any more
+		}
+		return err
+	}
+	return fmt.Errorf("order %s: %w", orderID, store.ErrCardNumberTaken)
+}
+
+// takenIn is when a record was taken in, which its row's identifier tells
+// (RFC 9562, version 7).
+func takenIn(row uuid.UUID) time.Time { return time.Unix(row.Time().UnixTime()).UTC() }
+
+func (p *Preparer) fail(ctx context.Context, prep store.Preparation, reason string) error {
+	return p.Store.FailPreparation(ctx, prep.OrderID, prep.Generation, reason, p.Actor)
+}
+
+// build draws what is random, has made what is secret, and assembles the files.
+func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.Record, product *profile.Product) (store.Image, error) {
+	now := time.Now()
+	if p.Now != nil {
+		now = p.Now()
+	}
+	number, err := identity.DocumentNumber(rand.Reader)
+	if err != nil {
+		return store.Image{}, err
+	}
+	can, err := identity.CAN(rand.Reader)
+	if err != nil {
+		return store.Image{}, err
+	}
+	name, err := r.MRZName()
+	if err != nil {
+		return store.Image{}, err
+	}
+	mrz := identity.MRZ{
+		DocumentCode: documentCode, State: p.State, DocumentNumber: number,
+		BirthDate: r.Person.BirthDate.String(), Sex: r.Person.Sex,
+		ExpiryDate:  ExpiryDate(now, product.Validity.LifetimeYears).Format(time.DateOnly),
+		Nationality: r.Person.Nationality, Primary: name.Primary, Secondary: name.Secondary,
+	}
+	c := content{DocumentNumber: number, CAN: can}
+	if c.MRZ, err = identity.TD1(mrz); err != nil {
+		return store.Image{}, err
+	}
+	if c.BirthDate, err = identity.MRZDate(mrz.BirthDate); err != nil {
+		return store.Image{}, err
+	}
+	if c.ExpiryDate, err = identity.MRZDate(mrz.ExpiryDate); err != nil {
+		return store.Image{}, err
+	}
+	information, err := mrz.Information()
+	if err != nil {
+		return store.Image{}, err
+	}
+	key := vault.DataKey(prep.Key)
+	im := store.Image{ID: store.NewID(), Version: prep.Version, CardNumber: number, Profile: product.Name}
+	secrets, err := p.Vault.NewCardSecrets(ctx, vault.CardSecretsRequest{
+		DataKey: key, AAD: aad("secrets", im.ID, prep.PersonID, im.Version), MRZInformation: information, CAN: can,
+	})
+	if err != nil {
+		return store.Image{}, fmt.Errorf("card secrets: %w", err)
+	}
+	im.Secrets, c.ChipKey = secrets.Sealed, secrets.ChipPublicKey
+	if c.Files, err = p.files(ctx, r, product, c.MRZ, c.ChipKey); err != nil {
+		return store.Image{}, err
+	}
+	plain, err := cbor.Marshal(c)
+	if err != nil {
+		return store.Image{}, err
+	}
+	defer clear(plain)
+	im.Content, err = p.Vault.Seal(ctx, key, aad("content", im.ID, prep.PersonID, im.Version), plain)
+	return im, err
+}
+
+// files builds every elementary file of the identity application.
+func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile.Product, td1 string, chipKey []byte) (map[string][]byte, error) {
+	salt := make([]byte, identity.SaltSize)
+	if _, err := rand.Read(salt); err != nil {
+		return nil, err
+	}
+	entitlements := make([]identity.Entitlement, len(r.Services))
+	for i, s := range r.Services {
+		entitlements[i] = identity.Entitlement{Code: s.Code, ValidFrom: s.ValidFrom.String(), ValidUntil: s.ValidUntil.String()}
+	}
+	services, err := identity.ServicesFile(salt, entitlements)
+	if err != nil {
+		return nil, err
+	}
+	groups := map[int][]byte{}
+	for _, n := range product.DataGroups {
+		var b []byte
+		switch n {
+		case 1:
+			b, err = identity.DG1(td1)
+		case 2:
+			b, err = identity.DG2(r.Person.Photo.Data)
+		case 11:
+			b, err = identity.DG11(details(r))
+		case 13:
+			b, err = identity.DG13(identity.HiddenFile{FID: servicesFID, Content: services})
+		case 14:
+			b, err = identity.DG14(chipKey)
+		default:
+			err = fmt.Errorf("product %s wants data group %d, which this version does not make", product.Name, n)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("data group %d: %w", n, err)
+		}
+		groups[n] = b
+	}
+	com, err := identity.COM(product.DataGroups...)
+	if err != nil {
+		return nil, err
+	}
+	sod, err := p.Vault.SignSOD(ctx, vault.SODRequest{Hashes: identity.Hashes(groups)})
+	if err != nil {
+		return nil, fmt.Errorf("document security object: %w", err)
+	}
+	files := map[string][]byte{"card-access": identity.CardAccess(), "com": com, "sod": sod, "services": services}
+	for n, b := range groups {
+		files[fmt.Sprintf("dg%d", n)] = b
+	}
+	return files, nil
+}
+
+// details is what DG11 says in the holder's own script. The names are
+// normalized, so that readers can compare them.
+func details(r *record.Record) identity.Details {
+	local := r.Person.Name.Local
+	primary, secondary := record.Normalize(local.Family), record.Normalize(local.Given)
+	if primary == "" {
+		primary, secondary = secondary, ""
+	}
+	d := identity.Details{Primary: primary, Secondary: secondary, BirthDate: r.Person.BirthDate.String()}
+	if p := r.Person.BirthPlace; p != nil && p.Local != "" {
+		d.BirthPlace = []string{record.Normalize(p.Local)}
+	}
+	return d
+}

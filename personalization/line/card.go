@@ -1,0 +1,240 @@
+package line
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/feeder"
+	"cardbureau/cardio/gp"
+	"cardbureau/personalization/image"
+	"cardbureau/personalization/profile"
+	"cardbureau/personalization/store"
+	"cardbureau/personalization/vault"
+)
+
+// result is what became of a card that was put into a reader.
+type result struct {
+	outcome store.Outcome // "" when no attempt was made
+	refused bool          // no blank of this stock, or a used one
+	noOrder bool
+	reason  string
+	detail  string
+	fatal   error // the reader cannot go on
+}
+
+func (r result) bin() feeder.Bin {
+	switch {
+	case r.outcome == store.OutcomeIssued:
+		return feeder.Issued
+	case r.outcome == store.OutcomeInDoubt:
+		return feeder.Doubt
+	case r.outcome == store.OutcomeClean, r.noOrder, r.fatal != nil && r.outcome == "":
+		return feeder.Unused
+	default:
+		return feeder.Rejected
+	}
+}
+
+// Stable reason codes of outcomes, for the journal and the audit.
+const (
+	reasonUnknownChip  = "unknown-chip"
+	reasonKeysDiffer   = "keys-differ"
+	reasonCardSilent   = "card-silent"
+	reasonCardRefused  = "card-refused"
+	reasonKeysAbsent   = "hsm-unavailable"
+	reasonImage        = "image-unreadable"
+	reasonProof        = "proof-failed"
+	reasonKCV          = "kcv-differs"
+	reasonDatabase     = "database-unavailable"
+	reasonInterrupted  = "interrupted"
+	reasonStillUnknown = "still-unknown"
+)
+
+// card makes one card, or says why not.
+func (l *Line) card(ctx context.Context, reader string, s Session) result {
+	start := l.now()
+	l.event(Event{Reader: reader, Kind: Present})
+	chip, serial, err := Identify(ctx, s, s.ATR(), l.Profiles)
+	if err != nil {
+		l.event(Event{Reader: reader, Kind: Finished, Reason: reasonUnknownChip, Detail: err.Error()})
+		return result{refused: true, reason: reasonUnknownChip, detail: err.Error()}
+	}
+	if chip.Virtual && !l.Development {
+		err := fmt.Errorf("card %s is a software card: production takes none", serial)
+		l.event(Event{Reader: reader, Kind: Finished, Serial: serial, Reason: reasonUnknownChip, Detail: err.Error()})
+		return result{refused: true, reason: reasonUnknownChip, detail: err.Error()}
+	}
+	claim, err := l.Station.Claim(ctx, store.ClaimRequest{Serial: serial, Reader: reader, Products: l.products(chip)})
+	if err != nil {
+		return l.notClaimed(reader, serial, err)
+	}
+	return l.attempt(ctx, reader, s, chip, claim, start)
+}
+
+// products lists what can be made on a chip.
+func (l *Line) products(chip *profile.Chip) (names []string) {
+	for name, p := range l.Profiles.Products {
+		if p.Chip == chip.Name {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (l *Line) notClaimed(reader, serial string, err error) result {
+	e := Event{Reader: reader, Kind: Finished, Serial: serial, Detail: err.Error()}
+	var state *store.ErrBlankNotOnHand
+	switch {
+	case errors.Is(err, store.ErrNoOrder):
+		return result{noOrder: true}
+	case errors.Is(err, store.ErrUnlistedBlank):
+		e.Reason = "unlisted-blank"
+		e.Detail = fmt.Sprintf("card %s is on no stock list: import its delivery list, or put it aside", serial)
+	case errors.As(err, &state):
+		e.Reason = "blank-" + string(state.State)
+		e.Detail = fmt.Sprintf("card %s is no fresh blank, the stock has it as %s: put it aside", serial, state.State)
+	default:
+		e.Reason = reasonDatabase
+		l.event(e)
+		return result{reason: e.Reason, detail: e.Detail, fatal: err}
+	}
+	l.event(e)
+	return result{refused: true, reason: e.Reason, detail: e.Detail}
+}
+
+// attempt runs a committed attempt to its outcome and commits that.
+func (l *Line) attempt(ctx context.Context, reader string, s Session, chip *profile.Chip, claim *store.Claim, start time.Time) result {
+	base := Event{Reader: reader, Serial: claim.Blank.Serial, Order: claim.Order.ID.String(), Card: claim.Image.CardNumber}
+	e := base
+	e.Kind = Claimed
+	l.event(e)
+	j := &journal{line: l, claim: claim, base: base}
+	proof, err := l.make(ctx, s, chip, claim, j)
+	r := judge(err)
+	if r.reason == reasonKeysDiffer {
+		if nerr := l.Store.NoteAuthenticationFailure(ctx, claim.Blank.Serial, int(j.keyVersion)); nerr != nil {
+			r.detail += "; and the failure could not be noted"
+		}
+	}
+	finish := store.FinishRequest{
+		AttemptID: claim.AttemptID, Fence: claim.Fence, Outcome: r.outcome, Reason: r.reason,
+		NothingWritten: r.outcome != store.OutcomeIssued && !written(err) && !claim.Resumed,
+		Evidence:       proof, Steps: j.take(),
+	}
+	if ferr := l.finish(ctx, finish); ferr != nil {
+		// Nobody knows the outcome but this process: the station's end puts the
+		// attempt in doubt, and Resume finds a proven card.
+		r = result{outcome: store.OutcomeInDoubt, reason: reasonDatabase, detail: ferr.Error(), fatal: ferr}
+	}
+	e = base
+	e.Kind, e.Outcome, e.Reason, e.Detail, e.Took = Finished, r.outcome, r.reason, r.detail, l.now().Sub(start)
+	l.event(e)
+	return r
+}
+
+// make opens the card image and runs the product's applications on the card.
+// It returns the digest of the proof.
+func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *store.Claim, j *journal) ([]byte, error) {
+	im, err := image.Open(ctx, l.Vault, claim.PersonID, vault.DataKey(claim.Key), claim.Image)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errImage, err)
+	}
+	product := l.Profiles.Products[claim.Order.Product]
+	if product == nil {
+		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
+	}
+	p := &prover{line: l, session: s, image: im, claim: claim}
+	for _, app := range product.Applications {
+		applet := l.Profiles.Applets[app.Applet]
+		if applet == nil {
+			return nil, fmt.Errorf("%w: applet %q has no profile", errImage, app.Applet)
+		}
+		run := &profile.Run{
+			Chip: chip, Applet: applet, Card: s,
+			Keys:    &channels{vault: l.Vault, claim: claim, sealed: im, journal: j},
+			Element: im.Element, Prove: p.prove, Journal: j.note,
+		}
+		if claim.Resumed {
+			err = run.Resume(ctx)
+		} else {
+			err = run.Execute(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p.evidence(), nil
+}
+
+// errImage marks a card image that cannot be used: no card was touched.
+var errImage = errors.New("the card image cannot be used")
+
+func written(err error) bool {
+	var se *profile.StepError
+	return errors.As(err, &se) && se.Written
+}
+
+// judge turns the end of a run into an outcome. What reached the card decides
+// between clean, quarantined and in doubt.
+func judge(err error) result {
+	if err == nil {
+		return result{outcome: store.OutcomeIssued}
+	}
+	r := result{detail: err.Error()}
+	var status apdu.StatusWord
+	var failed *proofError
+	switch {
+	case errors.Is(err, gp.ErrCardCryptogram), errors.Is(err, gp.ErrCardChallenge):
+		r.outcome, r.reason = store.OutcomeQuarantined, reasonKeysDiffer
+	case errors.Is(err, errImage):
+		r.outcome, r.reason = store.OutcomeClean, reasonImage
+	case errors.As(err, &failed):
+		r.outcome, r.reason = store.OutcomeQuarantined, reasonProof
+	case errors.Is(err, gp.ErrKCV):
+		r.outcome, r.reason = store.OutcomeQuarantined, reasonKCV
+	case errors.As(err, &status):
+		r.outcome, r.reason = store.OutcomeQuarantined, reasonCardRefused
+	case vaultGone(err):
+		r.outcome, r.reason = store.OutcomeInDoubt, reasonKeysAbsent
+	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrStationClosed):
+		r.outcome, r.reason = store.OutcomeInDoubt, reasonInterrupted
+	default:
+		r.outcome, r.reason = store.OutcomeInDoubt, reasonCardSilent
+	}
+	if r.outcome == store.OutcomeInDoubt && !written(err) {
+		r.outcome = store.OutcomeClean
+	}
+	return r
+}
+
+func vaultGone(err error) bool {
+	for _, e := range []error{vault.ErrAgentGone, vault.ErrAgentUnavailable, vault.ErrChannelGone, vault.ErrToken, vault.ErrModule, vault.ErrPIN} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// finishTries is how often an outcome is offered to the database.
+const finishTries = 5
+
+// finish commits an outcome. The database accepts the same outcome twice, so
+// an answer that was lost may be asked for again.
+func (l *Line) finish(ctx context.Context, r store.FinishRequest) error {
+	var err error
+	for try := range finishTries {
+		if err = l.Station.Finish(ctx, r); err == nil || errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrStationClosed) {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try+1) * 200 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,46 @@
+package line
+
+import (
+	"context"
+
+	"cardbureau/personalization/profile"
+	"cardbureau/personalization/store"
+)
+
+// journal writes an attempt's steps down. An intent is written before anything
+// is sent for it; what became of it travels with the next intent or with the
+// outcome, since it only advises.
+type journal struct {
+	line       *Line
+	claim      *store.Claim
+	base       Event
+	seq        int
+	pending    []store.Step
+	keyVersion byte // of the channel opened last
+}
+
+func (j *journal) add(name string, e store.Event) {
+	j.seq++
+	j.pending = append(j.pending, store.Step{Seq: j.seq, Name: name, Event: e, At: j.line.now()})
+}
+
+// note is profile.Run's Journal.
+func (j *journal) note(ctx context.Context, e profile.Event, steps []string) error {
+	for _, name := range steps {
+		j.add(name, store.Event(e))
+	}
+	if e != profile.Intent {
+		return nil
+	}
+	ev := j.base
+	ev.Kind, ev.Step = Working, steps[len(steps)-1]
+	j.line.event(ev)
+	return j.line.Station.Journal(ctx, j.claim.AttemptID, j.claim.Fence, j.take())
+}
+
+// take returns what is not written down yet.
+func (j *journal) take() []store.Step {
+	out := j.pending
+	j.pending = nil
+	return out
+}

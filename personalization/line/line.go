@@ -1,0 +1,274 @@
+// Package line is readers at work: one goroutine a reader takes a blank,
+// claims an order for it, runs the firmware profile's steps, proves the card,
+// and accounts for it. It decides what a failure means and never tries a card
+// again by itself: what may be in doubt is left for people and for Resume.
+//
+// It speaks to chips through profile and lds, to keys through the vault and to
+// the database through the store. How a card comes into a reader is a
+// Feeder's business.
+package line
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/feeder"
+	"cardbureau/cardio/lds/sod"
+	"cardbureau/personalization/profile"
+	"cardbureau/personalization/store"
+	"cardbureau/personalization/vault"
+)
+
+// Session is a card in a reader, connected exclusively.
+type Session interface {
+	apdu.Card
+	// ATR is the answer to the last reset.
+	ATR() []byte
+	// Reset powers the card off and on: security states and selections are gone.
+	Reset(ctx context.Context) error
+	// Close ends the connection and powers the card off.
+	Close() error
+}
+
+// Reader is where cards appear.
+type Reader interface {
+	Name() string
+	// Present waits for a card and connects to it.
+	Present(ctx context.Context) (Session, error)
+}
+
+// Slot is a reader with what feeds it.
+type Slot struct {
+	Reader Reader
+	Feeder feeder.Feeder
+}
+
+// Line makes cards of released orders. Its fields are set before Run.
+type Line struct {
+	Store    *store.Store
+	Station  *store.Station
+	Vault    *vault.Client
+	Profiles *profile.Set
+	// Trust holds the CSCA certificates that a card's security object must lead
+	// to.
+	Trust *sod.Trust
+	// Development allows software cards.
+	Development bool
+	// Events is told what happens, from several goroutines. It may be nil.
+	Events func(Event)
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// What can happen on a reader.
+const (
+	Waiting  EventKind = "waiting" // for a card
+	Present  EventKind = "present" // a card is there
+	Claimed  EventKind = "claimed" // it gets an order; the attempt is committed
+	Working  EventKind = "working" // on a step
+	Finished EventKind = "finished"
+	Stopped  EventKind = "stopped" // the reader has nothing more to do
+)
+
+// Event is one thing that happened. It names cards, never persons.
+type Event struct {
+	At      time.Time     `json:"at"`
+	Reader  string        `json:"reader"`
+	Kind    EventKind     `json:"kind"`
+	Serial  string        `json:"blank,omitempty"`
+	Order   string        `json:"order,omitempty"`
+	Card    string        `json:"card,omitempty"` // card number
+	Step    string        `json:"step,omitempty"`
+	Outcome store.Outcome `json:"outcome,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Detail  string        `json:"detail,omitempty"` // one sentence
+	Took    time.Duration `json:"took,omitempty"`
+}
+
+// Summary is what a run made of its cards.
+type Summary struct {
+	Issued      int           `json:"issued"`
+	Clean       int           `json:"clean"` // gone back untouched
+	Quarantined int           `json:"quarantined"`
+	InDoubt     int           `json:"inDoubt"`
+	Refused     int           `json:"refused"` // cards that are no blanks of this stock
+	Elapsed     time.Duration `json:"elapsed"`
+}
+
+func (s *Summary) count(o store.Outcome) {
+	switch o {
+	case store.OutcomeIssued:
+		s.Issued++
+	case store.OutcomeClean:
+		s.Clean++
+	case store.OutcomeQuarantined, store.OutcomeSpoiled:
+		s.Quarantined++
+	case store.OutcomeInDoubt:
+		s.InDoubt++
+	}
+}
+
+// ErrReaderGivesUp: one card after another came back untouched, so something
+// other than the cards is wrong.
+var ErrReaderGivesUp = errors.New("several cards in a row could not be begun")
+
+// maxClean is how many cards in a row a reader may give back untouched.
+const maxClean = 3
+
+// Run works all slots until no released order is left, the blanks run out, or
+// ctx ends: a card in hand is then finished first. The error joins what
+// stopped single readers.
+func (l *Line) Run(ctx context.Context, slots []Slot) (Summary, error) {
+	start := l.now()
+	var (
+		mu    sync.Mutex
+		total Summary
+		errs  []error
+		wg    sync.WaitGroup
+	)
+	for _, s := range slots {
+		wg.Go(func() {
+			err := l.work(ctx, s, func(o store.Outcome, refused bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				if refused {
+					total.Refused++
+				}
+				total.count(o)
+			})
+			if err != nil {
+				err = fmt.Errorf("reader %s: %w", s.Reader.Name(), err)
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+			e := Event{Reader: s.Reader.Name(), Kind: Stopped}
+			if err != nil {
+				e.Detail = err.Error()
+			}
+			l.event(e)
+		})
+	}
+	wg.Wait()
+	total.Elapsed = l.now().Sub(start)
+	return total, errors.Join(errs...)
+}
+
+// work is one reader's loop.
+func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool)) error {
+	clean := 0
+	for ctx.Err() == nil {
+		left, err := l.ordersLeft(ctx)
+		if err != nil || !left {
+			return ignoreStop(ctx, err)
+		}
+		l.event(Event{Reader: s.Reader.Name(), Kind: Waiting})
+		if err := s.Feeder.Next(ctx); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return ignoreStop(ctx, err)
+		}
+		session, err := s.Reader.Present(ctx)
+		if err != nil {
+			return ignoreStop(ctx, err)
+		}
+		// From here on the card in hand is finished, whatever ctx says.
+		hand := context.WithoutCancel(ctx)
+		r := l.card(hand, s.Reader.Name(), session)
+		err = session.Close()
+		note(r.outcome, r.refused)
+		if ferr := s.Feeder.Out(hand, r.bin()); ferr != nil {
+			return fmt.Errorf("the card could not be taken out: %w", ferr)
+		}
+		switch {
+		case r.fatal != nil:
+			return r.fatal
+		case r.noOrder:
+			return nil
+		case err != nil && r.outcome != store.OutcomeIssued:
+			return err
+		case r.outcome == store.OutcomeClean:
+			if clean++; clean == maxClean {
+				return fmt.Errorf("%w: %s", ErrReaderGivesUp, r.detail)
+			}
+		default:
+			clean = 0
+		}
+	}
+	return nil
+}
+
+func ignoreStop(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// preparationPatience is how long a reader waits while orders of released
+// lots still have no image and none is made.
+const preparationPatience = time.Minute
+
+// ordersLeft reports whether an order is released, waiting for those whose
+// image is still being made. Those in progress on other readers are those
+// readers' business.
+func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
+	coming, since := -1, l.now()
+	for {
+		counts, err := l.Store.OrderCounts(ctx, uuid.Nil)
+		if err != nil || counts[store.OrderReleased] > 0 || counts[store.OrderAccepted] == 0 {
+			return counts[store.OrderReleased] > 0, err
+		}
+		n, err := l.preparing(ctx)
+		if err != nil || n == 0 {
+			return false, err
+		}
+		if n != coming {
+			coming, since = n, l.now()
+		} else if l.now().Sub(since) > preparationPatience {
+			return false, nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// preparing counts orders of released lots that have no image yet.
+func (l *Line) preparing(ctx context.Context) (n int, err error) {
+	orders, err := l.Store.OrdersIn(ctx, store.OrderAccepted, 1000)
+	for _, o := range orders {
+		if o.Lot != uuid.Nil {
+			n++
+		}
+	}
+	return n, err
+}
+
+func (l *Line) now() time.Time {
+	if l.Now != nil {
+		return l.Now()
+	}
+	return time.Now()
+}
+
+func (l *Line) event(e Event) {
+	if l.Events == nil {
+		return
+	}
+	e.At = l.now()
+	l.Events(e)
+}

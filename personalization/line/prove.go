@@ -1,0 +1,297 @@
+package line
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/lds"
+	"cardbureau/cardio/lds/datagroup"
+	"cardbureau/cardio/lds/proof"
+	"cardbureau/cardio/lds/sod"
+	"cardbureau/personalization/image"
+	"cardbureau/personalization/store"
+)
+
+// prover reads a card back as a border reader would, from a reset on, and
+// compares every byte with the card image.
+type prover struct {
+	line    *Line
+	session Session
+	image   *image.Image
+	claim   *store.Claim
+	digest  []byte
+}
+
+// proofError says that a card is not what it should be, as opposed to a card
+// or key that could not be reached.
+type proofError struct{ err error }
+
+func (e *proofError) Error() string { return "proof failed: " + e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *proofError) Unwrap() error { return e.err }
+
+func notProven(format string, args ...any) error {
+	return &proofError{fmt.Errorf(format, args...)}
+}
+
+// failed marks what a check said, unless the card or the keys were merely out
+// of reach.
+func failed(err error) error {
+	if err == nil || unreachable(err) {
+		return err
+	}
+	return &proofError{err}
+}
+
+// unreachable tells a lost card or agent from a card that answered wrongly.
+func unreachable(err error) bool {
+	if errors.Is(err, apdu.ErrInDoubt) || vaultGone(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	var (
+		sw    apdu.StatusWord
+		check *proof.FailedError
+		hash  *sod.HashError
+		pin   *lds.PINError
+	)
+	answered := errors.As(err, &sw) || errors.As(err, &check) || errors.As(err, &hash) || errors.As(err, &pin)
+	for _, e := range []error{
+		lds.ErrAccessDenied, lds.ErrNoCardAccess, lds.ErrNotSupported, lds.ErrSecureMessaging,
+		lds.ErrMalformed, lds.ErrChipAuthentication, lds.ErrPINBlocked, lds.ErrPINFormat,
+	} {
+		answered = answered || errors.Is(err, e)
+	}
+	return !answered
+}
+
+// Stages of a proof, as firmware profiles name them, and the one that resumes.
+const (
+	stageLDS     = "lds"
+	stageResumed = "resumed"
+	stageLocked  = "locked"
+)
+
+func (p *prover) prove(ctx context.Context, stage string) error {
+	switch stage {
+	case stageLDS:
+		return p.whole(ctx, true)
+	case stageResumed:
+		return p.whole(ctx, false)
+	case stageLocked:
+		return p.locked(ctx)
+	}
+	return fmt.Errorf("proof %q is not known", stage)
+}
+
+// evidence is the digest of what was proven: card image files, chip key and
+// stages, as the database keeps it.
+func (p *prover) evidence() []byte { return p.digest }
+
+// open resets the card and opens PACE with the CAN.
+func (p *prover) open(ctx context.Context) (*lds.SecureMessaging, error) {
+	if err := p.session.Reset(ctx); err != nil {
+		return nil, err
+	}
+	can, err := lds.CAN(p.image.CAN)
+	if err != nil {
+		return nil, notProven("the card image's CAN: %w", err)
+	}
+	defer can.Zero()
+	raw, infos, err := lds.ReadCardAccess(ctx, p.session)
+	if err != nil {
+		return nil, failed(err)
+	}
+	if want, err := p.image.Element("card-access"); err != nil || !bytes.Equal(raw, want) {
+		return nil, notProven("EF.CardAccess is not what was written")
+	}
+	sm, err := lds.OpenPACE(ctx, p.session, can, infos)
+	if err != nil {
+		return nil, failed(fmt.Errorf("PACE with the CAN: %w", err))
+	}
+	if err := lds.SelectApplication(ctx, sm); err != nil {
+		return nil, failed(err)
+	}
+	return sm, nil
+}
+
+// whole reads everything back. hidden says whether the file behind the
+// holder's PIN can be read: before the lock the transport PIN opens it, after
+// it only the holder's own PIN does.
+func (p *prover) whole(ctx context.Context, hidden bool) error {
+	sm, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { sm.Close() }()
+	files, ids, names := p.files()
+	read, err := lds.Reader{Card: sm}.Files(ctx, ids...)
+	if err != nil {
+		return failed(err)
+	}
+	sum := sha256.New()
+	for i, name := range names {
+		if !bytes.Equal(read[i], files[name]) {
+			return notProven("file %s is not what was written", name)
+		}
+		sum.Write(read[i])
+	}
+	if err := p.passive(read, names); err != nil {
+		return err
+	}
+	der, err := datagroup.DG14(files["dg14"])
+	if err != nil {
+		return failed(err)
+	}
+	dg14, err := lds.ParseSecurityInfos(der)
+	if err != nil {
+		return failed(err)
+	}
+	if sm, err = lds.ChipAuthentication(ctx, sm, dg14); err != nil {
+		return failed(fmt.Errorf("chip authentication: %w", err))
+	}
+	if hidden {
+		if err := p.behindPIN(ctx, sm); err != nil {
+			return err
+		}
+	}
+	if err := p.basicAccess(ctx); err != nil {
+		return err
+	}
+	sum.Write(p.image.ChipKey)
+	p.digest = sum.Sum(nil)
+	return nil
+}
+
+// files lists the files of the application, EF.SOD and EF.COM first.
+func (p *prover) files() (files map[string][]byte, ids []lds.File, names []string) {
+	files = p.image.Files
+	for name := range files {
+		if name != "card-access" && name != "services" {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		id := lds.FileCOM
+		switch {
+		case name == "sod":
+			id = lds.FileSOD
+		case strings.HasPrefix(name, "dg"):
+			n, _ := strconv.Atoi(name[2:])
+			id = lds.FileDG(n)
+		}
+		ids = append(ids, lds.File{ID: id, Size: len(files[name])})
+	}
+	return files, ids, names
+}
+
+// passive is passive authentication of what was read: signature, way to the
+// CSCA, hashes.
+func (p *prover) passive(read [][]byte, names []string) error {
+	var object *sod.SOD
+	for i, name := range names {
+		if name == "sod" {
+			var err error
+			if object, err = sod.Parse(read[i]); err != nil {
+				return notProven("EF.SOD: %w", err)
+			}
+		}
+	}
+	if object == nil {
+		return notProven("the card has no EF.SOD")
+	}
+	if err := object.Verify(p.line.Trust, p.line.now()).Err(); err != nil {
+		return notProven("passive authentication: %w", err)
+	}
+	groups := 0
+	for i, name := range names {
+		if !strings.HasPrefix(name, "dg") {
+			continue
+		}
+		n, _ := strconv.Atoi(name[2:])
+		if err := object.CheckHash(n, read[i]); err != nil {
+			return notProven("passive authentication: %w", err)
+		}
+		groups++
+	}
+	if groups != len(object.Hashes) {
+		return notProven("EF.SOD vouches for %d data groups, the card has %d", len(object.Hashes), groups)
+	}
+	return nil
+}
+
+// behindPIN verifies the transport PIN and reads the services file that it
+// opens until the card is locked.
+func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
+	pin, err := p.line.Vault.TransportPIN(ctx, p.image.Key, p.image.SecretsAAD, p.image.Secrets)
+	if err != nil {
+		return fmt.Errorf("transport PIN: %w", err)
+	}
+	defer pin.Zero()
+	if err := lds.VerifyPIN(ctx, sm, lds.HolderPIN, pin); err != nil {
+		return failed(fmt.Errorf("transport PIN: %w", err))
+	}
+	want := p.image.Files["services"]
+	read, err := lds.Reader{Card: sm}.Files(ctx, lds.File{ID: fileServices, Size: len(want)})
+	if err != nil {
+		return failed(fmt.Errorf("services file: %w", err))
+	}
+	if !bytes.Equal(read[0], want) {
+		return notProven("the services file is not what was written")
+	}
+	return nil
+}
+
+// fileServices is the services file behind the holder's PIN.
+const fileServices uint16 = 0x0201
+
+// basicAccess opens the card as readers without PACE do and reads EF.COM.
+func (p *prover) basicAccess(ctx context.Context) error {
+	if err := p.session.Reset(ctx); err != nil {
+		return err
+	}
+	mrz, err := lds.MRZ(p.image.DocumentNumber, p.image.BirthDate, p.image.ExpiryDate)
+	if err != nil {
+		return notProven("the card image's MRZ: %w", err)
+	}
+	defer mrz.Zero()
+	if err := lds.SelectApplication(ctx, p.session); err != nil {
+		return failed(err)
+	}
+	sm, err := lds.OpenBAC(ctx, p.session, mrz)
+	if err != nil {
+		return failed(fmt.Errorf("BAC: %w", err))
+	}
+	defer sm.Close()
+	return p.com(ctx, sm)
+}
+
+func (p *prover) com(ctx context.Context, sm *lds.SecureMessaging) error {
+	want := p.image.Files["com"]
+	read, err := lds.Reader{Card: sm}.Files(ctx, lds.File{ID: lds.FileCOM, Size: len(want)})
+	if err != nil {
+		return failed(fmt.Errorf("EF.COM: %w", err))
+	}
+	if !bytes.Equal(read[0], want) {
+		return notProven("EF.COM is not what was written")
+	}
+	return nil
+}
+
+// locked proves that a locked card still answers.
+func (p *prover) locked(ctx context.Context) error {
+	sm, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer sm.Close()
+	return p.com(ctx, sm)
+}

@@ -228,14 +228,15 @@ func channel(cla byte) int {
 
 // selectByName is SELECT with P1 = 04 (GPC_SPE_034 v2.3.1 sections 6.4.2 and
 // 11.9): a whole or partial AID, first or next occurrence; no name selects
-// the issuer security domain. P2 = 0C and 0E (no answer wanted) are those of
-// ISO/IEC 7816-4, which ICAO readers send.
+// the issuer security domain. Beyond its P2 = 00 and 02 it takes those of
+// ISO/IEC 7816-4 that other readers send: 0C and 0E (no answer wanted; ICAO),
+// and 04 and 06 (control parameters; ETSI), answered with the same template.
 func (c *Chip) selectByName(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if c.reg.state == Terminated {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	next := cmd.P2&0x02 != 0
-	if cmd.P2&^0x0E != 0 || cmd.P2&0x0C == 0x04 || cmd.P2&0x0C == 0x08 {
+	if cmd.P2&^0x0E != 0 || cmd.P2&0x0C == 0x08 {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	if len(cmd.Data) > 16 {

@@ -42,7 +42,7 @@ func TestDefaultSelectionAndSelect(t *testing.T) {
 	if got, _ := tlv.Path(fci, 0x6F, 0xA5, 0x73, 0x64, 0x06); !bytes.Equal(got, append(bytes.Clone(oidSecureChannel), 0x70)) {
 		t.Errorf("FCI %X", fci)
 	}
-	for _, name := range []string{"00A4040008A000000151000000", "00A4040008A00000015100000000", "00A4040005A00000015100"} {
+	for _, name := range []string{"00A4040008A000000151000000", "00A4040008A00000015100000000", "00A4040005A00000015100", "00A4040408A00000015100000000"} {
 		if got := h.want(apdu.SWSuccess, name); !bytes.Equal(got, fci) {
 			t.Errorf("%s: %X", name, got)
 		}

@@ -454,6 +454,7 @@ func TestClassAndChannelRefusals(t *testing.T) {
 	h.want(apdu.SWInstructionNotSupported, "80E8000000") // LOAD
 	h.want(apdu.SWIncorrectP1P2, "00A40000023F0000")
 	h.want(apdu.SWIncorrectP1P2, "00A4040100")
+	h.want(apdu.SWIncorrectP1P2, "00A4040800")
 	h.want(apdu.SWWrongLength, "00A404")
 	h.want(apdu.SWWrongLength, "00A4040005A000")
 	h.want(apdu.SWFileNotFound, "00A4040005A0A0A0A0A0")

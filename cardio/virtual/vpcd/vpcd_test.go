@@ -180,3 +180,32 @@ func TestRoundTripsAreQuick(t *testing.T) {
 		t.Logf("%v a round trip", each)
 	}
 }
+
+// FuzzServe reads any bytes as a reader's: the card's answers are whole
+// frames, and the end is an end.
+func FuzzServe(f *testing.F) {
+	f.Add([]byte{0, 1, 4, 0, 1, 1, 0, 4, 0, 0xA4, 4, 0, 0, 1, 0})
+	f.Add([]byte{0xFF, 0xFF, 1})
+	f.Add([]byte{0, 0, 0, 1, 9})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		pipe := &pipeConn{in: bytes.NewReader(in)}
+		_ = NewConn(pipe).Serve(t.Context(), &fakeCard{})
+		for out := pipe.out.Bytes(); len(out) > 0; {
+			if len(out) < 2 || len(out) < 2+int(binary.BigEndian.Uint16(out)) {
+				t.Fatalf("a frame in part: %X", out)
+			}
+			out = out[2+int(binary.BigEndian.Uint16(out)):]
+		}
+	})
+}
+
+// pipeConn is a connection that was sent everything already.
+type pipeConn struct {
+	net.Conn
+	in  *bytes.Reader
+	out bytes.Buffer
+}
+
+func (p *pipeConn) Read(b []byte) (int, error)  { return p.in.Read(b) }
+func (p *pipeConn) Write(b []byte) (int, error) { return p.out.Write(b) }
+func (p *pipeConn) Close() error                { return nil }

@@ -240,9 +240,7 @@ func (s *SecureMessaging) wrap(c apdu.Command) ([]byte, error) {
 		}
 	}
 	end := len(m)
-	if end > objects {
-		m = pad(m, size)
-	}
+	m = pad(m, size) // also after a header alone, as appendix D.4 words it
 	tag := s.mac.sum(m)
 	s.scratch = m
 	data := make([]byte, 0, end-objects+10)

@@ -2,139 +2,20 @@ package sod
 
 import (
 	"crypto"
-	"crypto/sha256"
-	"encoding/asn1"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"cardbureau/cardio/tlv"
+	"cardbureau/cardio/lds/sod/sodtest"
 )
 
-// judge makes certificates and signed objects with OpenSSL, software that no
-// one here wrote.
-type judge struct {
-	t   testing.TB
-	dir string
-}
-
-func newJudge(t testing.TB) *judge {
+func certificate(t testing.TB, pem []byte) *Certificate {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
-	return &judge{t, t.TempDir()}
-}
-
-func (j *judge) path(name string) string { return filepath.Join(j.dir, name) }
-
-func (j *judge) run(args ...string) {
-	j.t.Helper()
-	c := exec.Command("openssl", args...)
-	c.Dir = j.dir
-	if out, err := c.CombinedOutput(); err != nil {
-		j.t.Fatalf("openssl %v: %v\n%s", args, err, out)
-	}
-}
-
-func (j *judge) read(name string) []byte {
-	j.t.Helper()
-	b, err := os.ReadFile(j.path(name))
-	if err != nil {
-		j.t.Fatal(err)
-	}
-	return b
-}
-
-func (j *judge) write(name string, b []byte) {
-	j.t.Helper()
-	if err := os.WriteFile(j.path(name), b, 0o600); err != nil {
-		j.t.Fatal(err)
-	}
-}
-
-// key makes a key: an OpenSSL curve name with explicit parameters, or "RSA".
-func (j *judge) key(file, kind string) {
-	j.t.Helper()
-	if kind == "RSA" {
-		j.run("genrsa", "-out", file, "2048")
-		return
-	}
-	j.run("ecparam", "-name", kind, "-param_enc", "explicit", "-genkey", "-noout", "-out", file)
-}
-
-const (
-	cscaExtensions = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n"
-	dsExtensions   = "keyUsage=critical,digitalSignature\nauthorityKeyIdentifier=keyid\n" +
-		"2.5.29.16=DER:30:22:80:0f:32:30:30:30:30:31:30:31:30:30:30:30:30:30:5a:81:0f:32:30:39:39:30:31:30:31:30:30:30:30:30:30:5a\n" +
-		"2.23.136.1.1.6.2=DER:30:09:02:01:00:31:04:13:02:49:52\n" +
-		"subjectAltName=email:a@example.org,dirName:alt\n[alt]\nL=UTO\n"
-)
-
-// csca makes a self-signed CSCA as ca.pem.
-func (j *judge) csca(kind string) *Certificate {
-	j.t.Helper()
-	j.key("ca.key", kind)
-	j.write("ca.ext", []byte("[x]\n"+cscaExtensions))
-	j.run("req", "-new", "-key", "ca.key", "-subj", "/C=UT/O=Ministry/CN=CSCA", "-out", "ca.csr")
-	j.run("x509", "-req", "-in", "ca.csr", "-signkey", "ca.key", "-days", "30", "-extfile", "ca.ext", "-extensions", "x", "-out", "ca.pem")
-	return j.certificate("ca.pem")
-}
-
-// signer makes a document signer as ds.pem, by the CSCA.
-func (j *judge) signer(kind, extensions string) {
-	j.t.Helper()
-	j.key("ds.key", kind)
-	j.write("ds.ext", []byte("[x]\n"+extensions))
-	j.run("req", "-new", "-key", "ds.key", "-subj", "/C=UT/O=Ministry/CN=DS", "-out", "ds.csr")
-	j.run("x509", "-req", "-in", "ds.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "77", "-days", "20",
-		"-extfile", "ds.ext", "-extensions", "x", "-out", "ds.pem")
-}
-
-func (j *judge) certificate(name string) *Certificate {
-	j.t.Helper()
-	c, err := ParseCertificates(j.read(name))
-	if err != nil {
-		j.t.Fatal(err)
-	}
-	return c[0]
-}
-
-// sod signs the hashes of data groups: EF.SOD.
-func (j *judge) sod(groups map[int][]byte, args ...string) []byte {
-	j.t.Helper()
-	j.write("content", securityObjectOf(j.t, groups))
-	j.run(append([]string{"cms", "-sign", "-binary", "-nodetach", "-nosmimecap", "-econtent_type", "2.23.136.1.1.1",
-		"-signer", "ds.pem", "-inkey", "ds.key", "-in", "content", "-outform", "DER", "-out", "cms"}, args...)...)
-	return tlv.Encode(0x77, j.read("cms"))
-}
-
-func securityObjectOf(t testing.TB, groups map[int][]byte) []byte {
-	t.Helper()
-	var o securityObject
-	o.Version = 1
-	o.HashAlgorithm.Algorithm = hashes[2].oid
-	var numbers []int
-	for n := range groups {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
-	for _, n := range numbers {
-		sum := sha256.Sum256(groups[n])
-		o.Hashes = append(o.Hashes, struct {
-			Number int
-			Value  []byte
-		}{n, sum[:]})
-	}
-	o.VersionInfo.LDS, o.VersionInfo.Unicode = "0108", "040000"
-	der, err := asn1.Marshal(o)
+	c, err := ParseCertificates(pem)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return der
+	return c[0]
 }
 
 // OpenSSL signs in every way that documents are signed; all of it must hold.
@@ -156,13 +37,13 @@ func TestSODByOpenSSL(t *testing.T) {
 		"the smallest Brainpool": {"brainpoolP192r1", "brainpoolP192r1", []string{"-md", "sha256"}, crypto.SHA256},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := newJudge(t)
-			ca := j.csca(c.ca)
-			j.signer(c.ds, dsExtensions)
+			j := sodtest.New(t)
+			ca := certificate(t, j.CSCA(c.ca))
+			j.Signer(c.ds, sodtest.SignerExtensions)
 			if slices.Contains(c.args, "-keyid") {
-				j.signer(c.ds, "subjectKeyIdentifier=hash\n"+dsExtensions)
+				j.Signer(c.ds, "subjectKeyIdentifier=hash\n"+sodtest.SignerExtensions)
 			}
-			s, err := Parse(j.sod(groups, c.args...))
+			s, err := Parse(j.SOD(groups, c.args...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,20 +73,20 @@ func TestSODByOpenSSL(t *testing.T) {
 
 // A CRL by OpenSSL's CA revokes the signer.
 func TestCRLByOpenSSL(t *testing.T) {
-	j := newJudge(t)
-	ca := j.csca("prime256v1")
-	j.signer("prime256v1", dsExtensions)
-	s, err := Parse(j.sod(map[int][]byte{1: nil}))
+	j := sodtest.New(t)
+	ca := certificate(t, j.CSCA("prime256v1"))
+	j.Signer("prime256v1", sodtest.SignerExtensions)
+	s, err := Parse(j.SOD(map[int][]byte{1: nil}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.write("index.txt", nil)
-	j.write("number", []byte("01\n"))
-	j.write("ca.conf", []byte("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=9\n"))
+	j.Write("index.txt", nil)
+	j.Write("number", []byte("01\n"))
+	j.Write("ca.conf", []byte("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\ndefault_crl_days=9\n"))
 	list := func() *CRL {
 		t.Helper()
-		j.run("ca", "-config", "ca.conf", "-gencrl", "-keyfile", "ca.key", "-cert", "ca.pem", "-out", "crl.pem")
-		crl, err := ParseCRL(j.read("crl.pem"))
+		j.Run("ca", "-config", "ca.conf", "-gencrl", "-keyfile", "ca.key", "-cert", "ca.pem", "-out", "crl.pem")
+		crl, err := ParseCRL(j.Read("crl.pem"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,15 +115,15 @@ func TestCRLByOpenSSL(t *testing.T) {
 	if ok, skipped := check(time.Now().AddDate(0, 0, 10)); ok || !skipped {
 		t.Error("a list that is out of date says nothing")
 	}
-	j.run("ca", "-config", "ca.conf", "-revoke", "ds.pem", "-keyfile", "ca.key", "-cert", "ca.pem")
+	j.Run("ca", "-config", "ca.conf", "-revoke", "ds.pem", "-keyfile", "ca.key", "-cert", "ca.pem")
 	if err := trust.AddCRL(list()); err != nil {
 		t.Fatal(err)
 	}
 	if ok, skipped := check(time.Now()); ok || skipped {
 		t.Error("the signer is revoked")
 	}
-	foreign := newJudge(t)
-	other, _ := NewTrust(foreign.csca("prime256v1"))
+	foreign := sodtest.New(t)
+	other, _ := NewTrust(certificate(t, foreign.CSCA("prime256v1")))
 	if err := other.AddCRL(empty); err == nil {
 		t.Error("a CRL of an unknown CSCA is accepted")
 	}

@@ -7,16 +7,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"cardbureau/cardio/lds/sod/sodtest"
 )
 
 // Everything that can be wrong with a genuine-looking object, one at a time,
 // with its own reason.
 func TestVerifyRefuses(t *testing.T) {
-	j := newJudge(t)
+	j := sodtest.New(t)
 	groups := map[int][]byte{1: []byte("one")}
-	ca := j.csca("prime256v1")
-	j.signer("prime256v1", dsExtensions)
-	file := j.sod(groups)
+	ca := certificate(t, j.CSCA("prime256v1"))
+	j.Signer("prime256v1", sodtest.SignerExtensions)
+	file := j.SOD(groups)
 	good, err := Parse(file)
 	if err != nil {
 		t.Fatal(err)
@@ -26,8 +28,8 @@ func TestVerifyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	foreign := newJudge(t)
-	stranger, err := NewTrust(foreign.csca("prime256v1"))
+	foreign := sodtest.New(t)
+	stranger, err := NewTrust(certificate(t, foreign.CSCA("prime256v1")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +49,8 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	sign := func(extensions string) *SOD {
 		t.Helper()
-		j.signer("prime256v1", extensions)
-		s, err := Parse(j.sod(groups))
+		j.Signer("prime256v1", extensions)
+		s, err := Parse(j.SOD(groups))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,10 +69,10 @@ func TestVerifyRefuses(t *testing.T) {
 		"another CSCA of that name": {good, stranger, now, CheckChain, ErrUntrusted},
 		"too late":                  {good, trust, now.AddDate(0, 0, 25), CheckValidity, ErrExpired},
 		"too early":                 {good, trust, now.AddDate(0, 0, -2), CheckValidity, ErrExpired},
-		"signed by a CA":            {sign("basicConstraints=CA:TRUE\n" + dsExtensions), trust, now, CheckUsage, ErrUsage},
-		"not for signatures":        {sign(strings.Replace(dsExtensions, "digitalSignature", "keyAgreement", 1)), trust, now, CheckUsage, ErrUsage},
-		"an unknown critical one":   {sign("1.2.3.4=critical,DER:05:00\n" + dsExtensions), trust, now, CheckUsage, ErrUsage},
-		"signed out of season":      {sign(strings.Replace(dsExtensions, "32:30:39:39", "32:30:30:39", 1)), trust, now, CheckSigningTime, ErrUsage},
+		"signed by a CA":            {sign("basicConstraints=CA:TRUE\n" + sodtest.SignerExtensions), trust, now, CheckUsage, ErrUsage},
+		"not for signatures":        {sign(strings.Replace(sodtest.SignerExtensions, "digitalSignature", "keyAgreement", 1)), trust, now, CheckUsage, ErrUsage},
+		"an unknown critical one":   {sign("1.2.3.4=critical,DER:05:00\n" + sodtest.SignerExtensions), trust, now, CheckUsage, ErrUsage},
+		"signed out of season":      {sign(strings.Replace(sodtest.SignerExtensions, "32:30:39:39", "32:30:30:39", 1)), trust, now, CheckSigningTime, ErrUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := c.sod.Verify(c.trust, c.at)
@@ -95,11 +97,11 @@ func TestVerifyRefuses(t *testing.T) {
 }
 
 func TestNamesAreComparedAsIssuersSpellThem(t *testing.T) {
-	j := newJudge(t)
-	j.key("k", "prime256v1")
+	j := sodtest.New(t)
+	j.Key("k", "prime256v1")
 	name := func(option, subject string) []byte {
-		j.run("req", "-x509", "-new", "-key", "k", "-subj", subject, "-"+option, "-out", "c.pem")
-		return j.certificate("c.pem").subject
+		j.Run("req", "-x509", "-new", "-key", "k", "-subj", subject, "-"+option, "-out", "c.pem")
+		return certificate(t, j.Read("c.pem")).subject
 	}
 	a, b := name("utf8", "/C=UT/O=The  Ministry/CN=csca"), name("utf8", "/C=UT/O=the ministry/CN=CSCA")
 	if !sameName(a, b) {

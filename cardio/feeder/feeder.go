@@ -15,11 +15,12 @@ type Bin string
 const (
 	Issued   Bin = "issued"   // proven: to the bag
 	Rejected Bin = "rejected" // spoiled or refused: to be accounted for and destroyed or returned
+	Unused   Bin = "blanks"   // untouched: back to the blanks
 	Doubt    Bin = "doubt"    // to be presented again when its attempt is resolved
 )
 
 // Valid reports whether there is such a bin.
-func (b Bin) Valid() bool { return b == Issued || b == Rejected || b == Doubt }
+func (b Bin) Valid() bool { return b == Issued || b == Rejected || b == Unused || b == Doubt }
 
 func (b Bin) check() error {
 	if !b.Valid() {

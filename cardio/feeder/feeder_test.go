@@ -106,8 +106,8 @@ func TestHandGivenUp(t *testing.T) {
 	}
 }
 
-// rack answers each request line with the next of the replies.
-func rack(t *testing.T, replies ...string) (socket string, requests <-chan string) {
+// script is a rack that answers each request line with the next of the replies.
+func script(t *testing.T, replies ...string) (socket string, requests <-chan string) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "rack")
 	l, err := net.Listen("unix", socket)
@@ -138,7 +138,7 @@ func rack(t *testing.T, replies ...string) (socket string, requests <-chan strin
 
 func TestVirtual(t *testing.T) {
 	ctx := deadline(t)
-	socket, requests := rack(t,
+	socket, requests := script(t,
 		`{"ok":true,"card":"a"}`+"\n",
 		`{"ok":true}`+"\n",
 		`{"ok":false,"empty":true}`+"\n",
@@ -212,7 +212,7 @@ func TestVirtualGivenUp(t *testing.T) {
 func TestVirtualWaitsForPCSC(t *testing.T) {
 	presence, slots := readers(t)
 	ctx := deadline(t)
-	socket, requests := rack(t, `{"ok":true}`+"\n", `{"ok":true}`+"\n")
+	socket, requests := script(t, `{"ok":true}`+"\n", `{"ok":true}`+"\n")
 	v := &feeder.Virtual{Control: socket, Presence: presence, Reader: slots[1].Reader}
 	next := make(chan error)
 	go func() { next <- v.Next(ctx) }()
@@ -237,6 +237,6 @@ func TestVirtualWaitsForPCSC(t *testing.T) {
 }
 
 func ExampleBin_Valid() {
-	fmt.Println(feeder.Issued.Valid(), feeder.Bin("pocket").Valid())
+	fmt.Println(feeder.Unused.Valid(), feeder.Bin("pocket").Valid())
 	// Output: true false
 }

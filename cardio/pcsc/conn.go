@@ -40,7 +40,8 @@ func (d Disposition) scard() scard.Disposition {
 }
 
 // Conn is an exclusive connection to one card. It implements apdu.Card. Its
-// methods may be called from any goroutine, and are served one at a time.
+// methods may be called from any goroutine, and are served one at a time. It
+// keeps its reader to itself until it is closed, also when its card is gone.
 type Conn struct {
 	context *Context
 	reader  string

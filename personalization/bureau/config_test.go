@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func writeConfig(t *testing.T, text string) string {
+func configFolder(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, ConfigName), []byte(text), 0o600); err != nil {
@@ -17,14 +17,14 @@ func writeConfig(t *testing.T, text string) string {
 }
 
 func TestDefaultConfigLoads(t *testing.T) {
-	c, err := LoadConfig(writeConfig(t, ConfigText(false, "bureau-1", "UTO", "", "", "/m.so", "cardbureau", "")))
+	c, err := LoadConfig(configFolder(t, ConfigText(false, "bureau-1", "UTO", "", "", "/m.so", "cardbureau", "")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !c.Development() || c.Rules[0].Name != "identity" || c.HSM.Module != "/m.so" {
 		t.Errorf("got %+v", c)
 	}
-	if _, err := LoadConfig(writeConfig(t, ConfigText(true, "bureau-1", "IRN", "", "", "/m.so", "cardbureau", ""))); err != nil {
+	if _, err := LoadConfig(configFolder(t, ConfigText(true, "bureau-1", "IRN", "", "", "/m.so", "cardbureau", ""))); err != nil {
 		t.Error(err)
 	}
 }
@@ -39,7 +39,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"sessions = 2", "sessions = [", ":"},
 		{`"development"`, `"production"`, "UTO is for development"},
 	} {
-		_, err := LoadConfig(writeConfig(t, strings.Replace(base, c.old, c.new, 1)))
+		_, err := LoadConfig(configFolder(t, strings.Replace(base, c.old, c.new, 1)))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want %q", c.new, err, c.want)
 		}

@@ -59,7 +59,6 @@ type Daemon struct {
 	lease  *lease
 	child  *child
 	once   sync.Once
-	cancel func() bool
 }
 
 // startAttempts covers ports that someone else took between choosing and
@@ -73,6 +72,9 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	if o.Readers < 1 || o.Readers > MaxReaders {
 		return nil, fmt.Errorf("%d virtual readers: 1 to %d can be had", o.Readers, MaxReaders)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	tools, err := findTools()
 	if err != nil {
 		return nil, err
@@ -84,7 +86,7 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	for attempt := 1; ; attempt++ {
 		d, err := start(ctx, o, tools, l)
 		if err == nil {
-			d.cancel = context.AfterFunc(ctx, d.Stop)
+			context.AfterFunc(ctx, d.Stop)
 			return d, nil
 		}
 		if attempt == startAttempts || !errors.Is(err, errNotReady) || ctx.Err() != nil {
@@ -94,33 +96,37 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 	}
 }
 
-func start(ctx context.Context, o Options, t tools, l *lease) (d *Daemon, err error) {
+// start makes one attempt and leaves nothing behind when it fails.
+func start(ctx context.Context, o Options, t tools, l *lease) (*Daemon, error) {
 	folder, err := makeFolder()
 	if err != nil {
 		return nil, err
 	}
-	d = &Daemon{dir: o.Dir, folder: folder, lease: l}
-	defer func() {
-		if err != nil {
-			d.end()
-		}
-	}()
-	if err := l.record(folder, 0); err != nil {
+	d := &Daemon{dir: o.Dir, folder: folder, lease: l}
+	if err := d.bringUp(ctx, o, t); err != nil {
+		d.end()
 		return nil, err
 	}
-	if d.slots, err = layOut(folder, t, o.Readers); err != nil {
-		return nil, err
+	return d, nil
+}
+
+func (d *Daemon) bringUp(ctx context.Context, o Options, t tools) (err error) {
+	if err := d.lease.record(d.folder, 0); err != nil {
+		return err
 	}
-	if d.child, d.socket, err = spawn(folder, t); err != nil {
-		return nil, err
+	if d.slots, err = layOut(d.folder, t, o.Readers); err != nil {
+		return err
 	}
-	if err := l.record(folder, d.child.pid); err != nil {
-		return nil, err
+	if d.child, d.socket, err = spawn(d.folder, t); err != nil {
+		return err
+	}
+	if err := d.lease.record(d.folder, d.child.pid); err != nil {
+		return err
 	}
 	if err := d.waitReady(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return d, d.Describe("")
+	return d.Describe("")
 }
 
 // Socket is the value of PCSCLITE_CSOCK_NAME for programs that are to use
@@ -151,9 +157,6 @@ func (d *Daemon) Describe(control string) error {
 // once.
 func (d *Daemon) Stop() {
 	d.once.Do(func() {
-		if d.cancel != nil {
-			d.cancel()
-		}
 		d.end()
 		_ = os.Remove(filepath.Join(d.dir, readersFile))
 		d.lease.release()
@@ -185,7 +188,7 @@ func (d *Daemon) waitReady(ctx context.Context) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		if answers(d.socket) && d.listening() {
+		if ctx.Err() == nil && answers(d.socket) && d.listening() {
 			return nil
 		}
 		select {

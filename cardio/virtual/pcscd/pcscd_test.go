@@ -176,6 +176,28 @@ func TestEndsWithItsContext(t *testing.T) {
 	gone(t, d.PID())
 }
 
+// TestStartGivenUp: a start that fails leaves nothing behind.
+func TestStartGivenUp(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond) // it takes 10 or more
+	defer cancel()
+	_, err := pcscd.Start(ctx, pcscd.Options{Readers: 1, Dir: dir})
+	if errors.Is(err, pcscd.ErrNotInstalled) || errors.Is(err, pcscd.ErrNamespace) {
+		t.Skip(err)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	if left := files(t, os.Getenv("TMPDIR")); len(left) != 0 {
+		t.Errorf("left in the temporary folder: %q", left)
+	}
+	if left := files(t, dir); len(left) != 1 || left[0] != "pcscd.lock" {
+		t.Errorf("left in Dir: %q", left)
+	}
+	start(t, context.Background(), pcscd.Options{Readers: 1, Dir: dir})
+}
+
 func TestDaemonThatDies(t *testing.T) {
 	dir := t.TempDir()
 	d := start(t, context.Background(), pcscd.Options{Readers: 1, Dir: dir})

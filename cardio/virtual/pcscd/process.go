@@ -67,6 +67,10 @@ func spawn(folder string, t tools) (*child, string, error) {
 	if os.Geteuid() != 0 || answers(systemSocket) {
 		return nil, "", ErrNamespace
 	}
+	// What a killed daemon left there would keep the next one out.
+	for _, left := range []string{systemSocket, filepath.Join(filepath.Dir(systemSocket), "pcscd.pid")} {
+		_ = os.Remove(left)
+	}
 	args = append([]string{"-f", "-C", "-c", config}, t.options...)
 	if c, err = launch(exec.Command(t.pcscd, args...), &syscall.SysProcAttr{}, log); err != nil {
 		return nil, "", fmt.Errorf("start pcscd: %w", err)

@@ -114,6 +114,10 @@ func (l *Line) attempt(ctx context.Context, reader string, s Session, chip *prof
 	j := &journal{line: l, claim: claim, base: base}
 	proof, err := l.make(ctx, s, chip, claim, j)
 	r := judge(err)
+	if claim.Resumed && r.outcome == store.OutcomeClean {
+		// This time nothing was written, but an earlier attempt may have.
+		r.outcome = store.OutcomeInDoubt
+	}
 	if r.reason == reasonKeysDiffer {
 		if nerr := l.Store.NoteAuthenticationFailure(ctx, claim.Blank.Serial, int(j.keyVersion)); nerr != nil {
 			r.detail += "; and the failure could not be noted"

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/lds"
 	"cardbureau/cardio/lds/ec"
 	"cardbureau/cardio/lds/sod"
 	"cardbureau/cardio/lds/sod/sodtest"
@@ -61,6 +62,12 @@ type document struct {
 // signs it.
 func newDocument(t testing.TB, portrait int) document {
 	t.Helper()
+	return newDocumentWith(t, portrait, lds.AES128)
+}
+
+// newDocumentWith also says the cipher of chip authentication.
+func newDocumentWith(t testing.TB, portrait int, chip lds.Cipher) document {
+	t.Helper()
 	issuer := sodtest.New(t)
 	csca, err := sod.ParseCertificates(issuer.CSCA("secp384r1"))
 	if err != nil {
@@ -85,7 +92,7 @@ func newDocument(t testing.TB, portrait int) document {
 		1:  tlv.Encode(0x61, tlv.Encode(0x5F1F, []byte(td1()))),
 		2:  dg2(t, portrait),
 		11: tlv.Encode(0x6B, tlv.Encode(0x5C, []byte{0x5F, 0x0E}), tlv.Encode(0x5F0E, []byte("رازی<<ابو<بکر"))),
-		14: tlv.Encode(0x6E, tlv.Encode(0x31, info(t, asn1.ObjectIdentifier{0, 4, 0, 127, 0, 7, 2, 2, 3, 2, 2}, 1),
+		14: tlv.Encode(0x6E, tlv.Encode(0x31, info(t, asn1.ObjectIdentifier{0, 4, 0, 127, 0, 7, 2, 2, 3, 2, int(chip)}, 1),
 			chipKeyInfo(t, public), pace)),
 	}
 	d := document{trust: trust, files: map[uint16][]byte{

@@ -3,6 +3,7 @@ package lds_test
 import (
 	"bytes"
 	"context"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"cardbureau/cardio/lds/datagroup"
 	"cardbureau/cardio/lds/proof"
 	"cardbureau/cardio/lds/sod"
+	"cardbureau/cardio/tlv"
 )
 
 func passwords(t testing.TB) (byCAN, byMRZ lds.Password) {
@@ -70,6 +72,26 @@ func TestInspectGenuine(t *testing.T) {
 	}
 }
 
+// Chip authentication with 3DES is another command and another session.
+func TestInspectTripleDES(t *testing.T) {
+	d := newDocumentWith(t, 600, lds.TripleDES)
+	byCAN, _ := passwords(t)
+	doc, report := lds.Inspect(context.Background(), d.card(t, false), lds.Options{Password: byCAN, Trust: d.trust})
+	if !report.OK() || !report.Held(lds.CheckChip) || doc.Session.Cipher() != lds.TripleDES {
+		t.Errorf("refused:\n%s", report)
+	}
+}
+
+// A document in the making, before it is locked, reads the same.
+func TestInspectBeforeLock(t *testing.T) {
+	d := newDocument(t, 600)
+	byCAN, _ := passwords(t)
+	_, report := lds.Inspect(context.Background(), d.card(t, true), lds.Options{Password: byCAN, Trust: d.trust, Expected: d.files})
+	if !report.OK() {
+		t.Errorf("refused:\n%s", report)
+	}
+}
+
 // What is wrong with a document is said, check by check; the rest still
 // holds.
 func TestInspectFindsWhatIsWrong(t *testing.T) {
@@ -112,6 +134,7 @@ func TestInspectFindsWhatIsWrong(t *testing.T) {
 		"years later":        {good, lds.Options{Password: byCAN, At: time.Now().AddDate(20, 0, 0)}, sod.CheckValidity, sod.ErrExpired},
 		"COM lists less":     {with(0x011E, []byte("\x60\x14\x5F\x01\x040108\x5F\x36\x06040000\x5C\x02\x61\x75")), lds.Options{Password: byCAN}, lds.CheckCOM, nil},
 		"not what was meant": {altered(0x010B, -1), lds.Options{Password: byCAN, Expected: good.files}, lds.CheckExpected, nil},
+		"PACE not confirmed": {with(lds.FileCardAccess, weaker(t, good.files[lds.FileCardAccess])), lds.Options{Password: byCAN}, lds.CheckCardAccess, nil},
 		"SOD is no SOD":      {with(0x011D, []byte{0x77, 2, 5, 0}), lds.Options{Password: byCAN}, lds.CheckSOD, sod.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,12 +148,28 @@ func TestInspectFindsWhatIsWrong(t *testing.T) {
 			if c.want != nil && !errors.Is(report.Err(), c.want) {
 				t.Errorf("got %v, want %v", report.Err(), c.want)
 			}
+			for _, secret := range []string{"RAZY", "رازی", number, birth, expiry, can, pin} {
+				if strings.Contains(report.String(), secret) {
+					t.Error("the report tells what is personal or secret")
+				}
+			}
 		})
 	}
 }
 
-// A blank answers, but is no document: the report says where it ended.
-func TestInspectWithoutAnswer(t *testing.T) {
+// weaker adds PACE with 3DES to EF.CardAccess, as one would who wants it
+// chosen.
+func weaker(t testing.TB, cardAccess []byte) []byte {
+	_, rest, err := tlv.Next(cardAccess)
+	if err != nil || len(rest) != 0 {
+		t.Fatal(err)
+	}
+	return tlv.Encode(0x31, cardAccess[2:], info(t, asn1.ObjectIdentifier{0, 4, 0, 127, 0, 7, 2, 2, 4, 2, 1}, 2, 12))
+}
+
+// A reader that loses its card at any command is told apart from a card that
+// fails: the report carries the doubt.
+func TestInspectWhenTheCardIsLost(t *testing.T) {
 	d := newDocument(t, 600)
 	byCAN, _ := passwords(t)
 	total := &counter{Card: d.card(t, false)}
@@ -198,8 +237,8 @@ func TestPIN(t *testing.T) {
 	}
 }
 
-// A file past 32,767 bytes would be read with the odd INS; up to there, a
-// document is read in as few exchanges as bytes allow.
+// Files of known and unknown size are read in as few commands as their bytes
+// allow, and a missing one does not end the session.
 func TestReadsInOneExchange(t *testing.T) {
 	d := newDocument(t, 17_000)
 	byCAN, _ := passwords(t)
@@ -236,5 +275,24 @@ func TestReadsInOneExchange(t *testing.T) {
 	}
 	if _, err := lds.ReadFile(ctx, sm, 0x011E); err != nil {
 		t.Errorf("the session must outlive a missing file: %v", err)
+	}
+}
+
+// BenchmarkProof is the maker's proof of a whole document, the software card's
+// work included.
+func BenchmarkProof(b *testing.B) {
+	d := newDocument(b, 17_000)
+	byCAN, _ := passwords(b)
+	chip := d.card(b, false)
+	for _, block := range []int{0, 2000} {
+		b.Run(fmt.Sprintf("block%d", block), func(b *testing.B) {
+			for b.Loop() {
+				chip.Reset()
+				_, report := lds.Inspect(context.Background(), chip, lds.Options{Password: byCAN, Trust: d.trust, Expected: d.files, Block: block})
+				if !report.OK() {
+					b.Fatal(report)
+				}
+			}
+		})
 	}
 }

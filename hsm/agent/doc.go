@@ -13,7 +13,7 @@
 // otherwise, its parent process alone; the client speaks only to the child
 // that it started.
 //
-// On the wire a message is a 4-byte big-endian length and a CBOR map
-// (RFC 8949) of at most [MaxMessage] bytes. Buffers that held a message are
-// zeroed after decoding, because a message may carry a secret.
+// On the wire a message is a length and two CBOR items (RFC 8949), at most
+// [MaxMessage] bytes. Buffers that held a message are zeroed after use,
+// because a message may carry a secret.
 package agent

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // link is one child and the connection to it.
@@ -31,6 +30,7 @@ type link struct {
 	next    uint64
 	pending map[uint64]*call
 	cause   error
+	closing bool // the child was asked to end
 	dead    chan struct{}
 }
 
@@ -42,8 +42,8 @@ type call struct {
 }
 
 type answer struct {
-	m   message
-	raw []byte
+	m      message
+	behind *bytes.Buffer
 }
 
 func (l *link) pid() int { return l.cmd.Process.Pid }
@@ -72,7 +72,7 @@ func (l *link) connect(ctx context.Context, socket string) error {
 	if cred.PID != l.pid() || cred.UID != os.Geteuid() {
 		return fmt.Errorf("%w: process %d of user %d answers in place of process %d", ErrPeer, cred.PID, cred.UID, l.pid())
 	}
-	l.out = &writer{w: deadlineWriter{l.conn}}
+	l.out = &writer{c: l.conn}
 	l.readers.Add(1)
 	go func() {
 		defer l.readers.Done()
@@ -81,22 +81,11 @@ func (l *link) connect(ctx context.Context, socket string) error {
 	return nil
 }
 
-// deadlineWriter gives every write ten seconds: a child that is stopped does
-// not read, and a half-written message makes the connection useless anyway.
-type deadlineWriter struct{ c *net.UnixConn }
-
-func (w deadlineWriter) Write(b []byte) (int, error) {
-	if err := w.c.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return 0, err
-	}
-	return w.c.Write(b)
-}
-
 func (l *link) read() {
 	for {
-		m, raw, err := readMessage(l.conn)
+		m, behind, err := readMessage(l.conn)
 		if err != nil {
-			l.kill(errors.New("its connection ended"))
+			l.lose(errors.New("its connection ended"))
 			return
 		}
 		l.mu.Lock()
@@ -104,29 +93,48 @@ func (l *link) read() {
 		delete(l.pending, m.ID)
 		l.mu.Unlock()
 		if c == nil || !c.taken.CompareAndSwap(false, true) {
-			clear(raw)
+			giveBack(behind)
 			continue
 		}
-		c.answer <- answer{m, raw}
+		c.answer <- answer{m, behind}
+	}
+}
+
+// lose ends what waits for the child, and the child itself unless it is about
+// to end in good order.
+func (l *link) lose(cause error) {
+	if !l.fail(cause) {
+		_ = l.cmd.Process.Kill()
 	}
 }
 
 // kill ends the child at once and everything that waits for it.
 func (l *link) kill(cause error) {
+	l.fail(cause)
+	_ = l.cmd.Process.Kill()
+}
+
+// fail ends everything that waits for the child. It reports whether the child
+// was asked to end.
+func (l *link) fail(cause error) (closing bool) {
 	l.mu.Lock()
 	if l.cause == nil {
 		l.cause = cause
 		close(l.dead)
 	}
+	closing = l.closing
 	l.mu.Unlock()
-	_ = l.cmd.Process.Kill()
 	if l.conn != nil {
 		l.conn.Close()
 	}
+	return closing
 }
 
 // shut asks the child to end and makes sure of it.
 func (l *link) shut() {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
 	l.stdin.Close()
 	time.AfterFunc(2*time.Second, func() { l.kill(ErrClosed) })
 }
@@ -147,12 +155,12 @@ func (l *link) wait() error {
 }
 
 func (l *link) call(ctx context.Context, method string, in, out any) error {
-	body, err := cbor.Marshal(in)
+	body, err := encode(in)
 	if err != nil {
 		return fmt.Errorf("agent: encode the arguments of %s: %w", method, err)
 	}
-	defer clear(body)
-	m := &message{Method: method, Body: body}
+	defer giveBack(body)
+	m := &head{Method: method}
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Timeout = max(1, time.Until(deadline).Milliseconds())
 	}
@@ -165,7 +173,7 @@ func (l *link) call(ctx context.Context, method string, in, out any) error {
 	m.ID = l.next
 	l.pending[m.ID] = c
 	l.mu.Unlock()
-	if err := l.out.send(m); err != nil {
+	if err := l.out.send(m, body.Bytes()); err != nil {
 		l.forget(m.ID)
 		if errors.Is(err, ErrMessage) {
 			return err
@@ -201,7 +209,7 @@ func (l *link) forget(id uint64) {
 // abandon cancels a call in the child. A sound child answers at once; one
 // that does not within the grace hangs in its module and is replaced.
 func (l *link) abandon(id uint64) {
-	go func() { _ = l.out.send(&message{ID: id, Method: methodCancel}) }()
+	go func() { _ = l.out.send(&head{ID: id, Method: methodCancel}, nil) }()
 	time.AfterFunc(l.grace, func() {
 		l.mu.Lock()
 		_, unanswered := l.pending[id]
@@ -213,14 +221,14 @@ func (l *link) abandon(id uint64) {
 }
 
 func (a *answer) decode(method string, out any) error {
-	defer clear(a.raw)
+	defer giveBack(a.behind)
 	if a.m.Code != "" {
 		return &RemoteError{Code: a.m.Code, Text: a.m.Text}
 	}
 	if out == nil {
 		return nil
 	}
-	if err := decoding.Unmarshal(a.m.Body, out); err != nil {
+	if err := decoding.Unmarshal(a.m.body, out); err != nil {
 		return fmt.Errorf("%w: the answer to %s", ErrMessage, method)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // Server answers calls in the agent process.
@@ -174,9 +173,9 @@ func (s *Server) serveConn(ctx context.Context, c *net.UnixConn) {
 
 	var mu sync.Mutex
 	running := make(map[uint64]context.CancelFunc)
-	out := &writer{w: c}
+	out := &writer{c: c}
 	for {
-		m, raw, err := readMessage(c)
+		m, behind, err := readMessage(c)
 		if err != nil {
 			return
 		}
@@ -186,6 +185,7 @@ func (s *Server) serveConn(ctx context.Context, c *net.UnixConn) {
 				cancelCall()
 			}
 			mu.Unlock()
+			giveBack(behind)
 			continue
 		}
 		callCtx, cancelCall := context.WithCancel(ctx)
@@ -198,23 +198,32 @@ func (s *Server) serveConn(ctx context.Context, c *net.UnixConn) {
 		calls.Add(1)
 		go func() {
 			defer calls.Done()
-			answer := s.call(callCtx, &m)
-			clear(raw)
+			answer, body := s.call(callCtx, &m)
+			giveBack(behind)
 			mu.Lock()
 			delete(running, m.ID)
 			mu.Unlock()
 			cancelCall()
-			if err := out.send(answer); err != nil {
-				if errors.Is(err, ErrMessage) { // too long: the caller must not wait for it
-					err = out.send(&message{ID: m.ID, Code: CodeInternal, Text: err.Error()})
-				}
-				if err != nil {
-					c.Close()
-				}
+			if err := reply(out, answer, body); err != nil {
+				c.Close()
 			}
-			clear(answer.Body)
+			giveBack(body)
 		}()
 	}
+}
+
+// reply sends an answer, or an error in its place where it is too long: its
+// caller must not wait for it.
+func reply(out *writer, answer *head, body *bytes.Buffer) error {
+	var raw []byte
+	if body != nil {
+		raw = body.Bytes()
+	}
+	err := out.send(answer, raw)
+	if errors.Is(err, ErrMessage) {
+		err = out.send(&head{ID: answer.ID, Code: CodeInternal, Text: err.Error()}, nil)
+	}
+	return err
 }
 
 func withBoth(ctx context.Context, cancel context.CancelFunc, d time.Duration) (context.Context, context.CancelFunc) {
@@ -222,24 +231,24 @@ func withBoth(ctx context.Context, cancel context.CancelFunc, d time.Duration) (
 	return ctx, func() { stop(); cancel() }
 }
 
-func (s *Server) call(ctx context.Context, m *message) (answer *message) {
-	answer = &message{ID: m.ID}
+func (s *Server) call(ctx context.Context, m *message) (answer *head, body *bytes.Buffer) {
+	answer = &head{ID: m.ID}
 	defer func() {
 		if p := recover(); p != nil {
 			// The panic's value may hold anything: only where it was is told.
 			s.log("a handler of %s panicked\n%s", m.Method, debug.Stack())
-			answer.Body = nil
+			body = nil
 			answer.Code, answer.Text = CodeInternal, "the HSM agent failed inside "+m.Method
 		}
 	}()
 	fn, ok := s.methods[m.Method]
 	if !ok {
 		answer.Code, answer.Text = codeMethod, fmt.Sprintf("the HSM agent does not know the method %q", m.Method)
-		return answer
+		return answer, nil
 	}
-	res, err := fn(ctx, m.Body)
+	res, err := fn(ctx, m.body)
 	if err == nil {
-		answer.Body, err = cbor.Marshal(res)
+		body, err = encode(res)
 		if z, ok := res.(Zeroer); ok {
 			z.Zero()
 		}
@@ -255,5 +264,5 @@ func (s *Server) call(ctx context.Context, m *message) (answer *message) {
 			}
 		}
 	}
-	return answer
+	return answer, body
 }

@@ -39,8 +39,70 @@ func kdf3Messages(kind byte, kdd []byte, size int) ([][]byte, error) {
 
 // cardKeys are the static keys of one card in the token.
 type cardKeys struct {
-	size          int
-	enc, mac, dek *hsm.AESKey
+	size     int
+	enc, mac *hsm.AESKey // until the session is open
+	dek      lazyKey     // many sessions never need it
+}
+
+// lazyKey is a key that is made when it is first used.
+type lazyKey struct {
+	size int
+	make func(context.Context) (*hsm.AESKey, error)
+	key  *hsm.AESKey
+}
+
+var _ gp.Cipher = (*lazyKey)(nil)
+
+func (l *lazyKey) get(ctx context.Context) (_ *hsm.AESKey, err error) {
+	if l.key == nil {
+		l.key, err = l.make(ctx)
+	}
+	return l.key, err
+}
+
+func (l *lazyKey) close() {
+	if l.key != nil {
+		closeQuietly(l.key)
+	}
+}
+
+// KeySize is 16, 24 or 32 bytes.
+func (l *lazyKey) KeySize() int { return l.size }
+
+// EncryptECB is hsm.AESKey's.
+func (l *lazyKey) EncryptECB(ctx context.Context, blocks []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.EncryptECB(ctx, blocks)
+}
+
+// EncryptCBC is hsm.AESKey's.
+func (l *lazyKey) EncryptCBC(ctx context.Context, iv, data []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.EncryptCBC(ctx, iv, data)
+}
+
+// DecryptCBC is hsm.AESKey's.
+func (l *lazyKey) DecryptCBC(ctx context.Context, iv, data []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.DecryptCBC(ctx, iv, data)
+}
+
+// CMAC is hsm.AESKey's.
+func (l *lazyKey) CMAC(ctx context.Context, data []byte) ([]byte, error) {
+	k, err := l.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.CMAC(ctx, data)
 }
 
 var _ gp.StaticKeys = (*cardKeys)(nil)
@@ -60,7 +122,7 @@ func (s *Service) staticKeys(ctx context.Context, keySet, diversification string
 	if err != nil {
 		return nil, err
 	}
-	k := &cardKeys{size: size}
+	k := &cardKeys{size: size, dek: lazyKey{size: size}}
 	switch diversification {
 	case DiversifyNone:
 		err = s.findStatic(ctx, k, keySet)
@@ -85,16 +147,19 @@ func (s *Service) deriveStatic(ctx context.Context, k *cardKeys, keySet string, 
 	if err != nil {
 		return err
 	}
-	for kind, to := range map[byte]**hsm.AESKey{kindENC: &k.enc, kindMAC: &k.mac, kindDEK: &k.dek} {
+	derive := func(ctx context.Context, kind byte) (*hsm.AESKey, error) {
 		messages, err := kdf3Messages(kind, kdd, k.size)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if *to, err = master.DeriveCMAC(ctx, messages, k.size, templates[kind]); err != nil {
-			return err
-		}
+		return master.DeriveCMAC(ctx, messages, k.size, templates[kind])
 	}
-	return nil
+	k.dek.make = func(ctx context.Context) (*hsm.AESKey, error) { return derive(ctx, kindDEK) }
+	if k.enc, err = derive(ctx, kindENC); err != nil {
+		return err
+	}
+	k.mac, err = derive(ctx, kindMAC)
+	return err
 }
 
 // findStatic takes three keys as they are: <role>.enc, .mac and .dek.
@@ -103,19 +168,24 @@ func (s *Service) findStatic(ctx context.Context, k *cardKeys, keySet string) er
 	if !ok {
 		return fmt.Errorf("%w: %q names no key set (role/version)", ErrRequest, keySet)
 	}
-	for suffix, to := range map[string]**hsm.AESKey{".enc": &k.enc, ".mac": &k.mac, ".dek": &k.dek} {
+	find := func(ctx context.Context, suffix string) (*hsm.AESKey, error) {
 		l, err := roleLabel(role+suffix, version)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if *to, err = s.token.AES(ctx, l); err != nil {
-			return err
+		key, err := s.token.AES(ctx, l)
+		if err == nil && key.KeySize() != k.size {
+			return nil, fmt.Errorf("%w: %s has %d bits, not %d", ErrRequest, l, key.KeySize()*8, k.size*8)
 		}
-		if (*to).KeySize() != k.size {
-			return fmt.Errorf("%w: %s has %d bits, not %d", ErrRequest, l, (*to).KeySize()*8, k.size*8)
-		}
+		return key, err
 	}
-	return nil
+	var err error
+	k.dek.make = func(ctx context.Context) (*hsm.AESKey, error) { return find(ctx, ".dek") }
+	if k.enc, err = find(ctx, ".enc"); err != nil {
+		return err
+	}
+	k.mac, err = find(ctx, ".mac")
+	return err
 }
 
 // KeySize is that of all three keys in bytes.
@@ -125,7 +195,7 @@ func (k *cardKeys) KeySize() int { return k.size }
 func (k *cardKeys) ENC() gp.Cipher { return k.enc }
 
 // DEK is Key-DEK.
-func (k *cardKeys) DEK() gp.Cipher { return k.dek }
+func (k *cardKeys) DEK() gp.Cipher { return &k.dek }
 
 // DeriveSession makes a session key that stays in the token.
 func (k *cardKeys) DeriveSession(ctx context.Context, kind byte, kdfContext []byte) (gp.Cipher, error) {
@@ -152,17 +222,14 @@ func (k *cardKeys) DeriveSession(ctx context.Context, kind byte, kdfContext []by
 func (k *cardKeys) closeBase() {
 	for _, key := range []*hsm.AESKey{k.enc, k.mac} {
 		if key != nil {
-			// A key that cannot be destroyed now goes with its session.
-			_ = key.Close()
+			closeQuietly(key)
 		}
 	}
 }
 
 func (k *cardKeys) close() {
 	k.closeBase()
-	if k.dek != nil {
-		_ = k.dek.Close()
-	}
+	k.dek.close()
 }
 
 // newKeyComponents enciphers a card's new static keys under its present DEK.

@@ -68,17 +68,15 @@ func (s *Service) newCardSecrets(ctx context.Context, in *CardSecretsRequest) (*
 		return nil, fmt.Errorf("encode the card's secrets: %w", err)
 	}
 	defer clear(plain)
-	keys := dataKeys{s: s}
-	defer keys.close()
-	key, err := keys.get(ctx, in.DataKey)
+	out := &CardSecrets{ChipPublicKey: public}
+	err = s.withDataKey(ctx, in.DataKey, func(key *hsm.AESKey) (err error) {
+		out.Sealed, err = sealWith(ctx, key, kindSecrets, in.AAD, plain)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := sealWith(ctx, key, kindSecrets, in.AAD, plain)
-	if err != nil {
-		return nil, err
-	}
-	return &CardSecrets{Sealed: sealed, ChipPublicKey: public}, nil
+	return out, nil
 }
 
 // limited is a try limit and digits.
@@ -107,13 +105,11 @@ func chipKey(random io.Reader) (private, public []byte, err error) {
 
 // cardSecrets opens sealed secrets; the caller zeroes them.
 func (s *Service) cardSecrets(ctx context.Context, it SealItem) (elements, error) {
-	keys := dataKeys{s: s}
-	defer keys.close()
-	key, err := keys.get(ctx, it.DataKey)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := openWith(ctx, key, kindSecrets, it.AAD, it.Data)
+	var plain []byte
+	err := s.withDataKey(ctx, it.DataKey, func(key *hsm.AESKey) (err error) {
+		plain, err = openWith(ctx, key, kindSecrets, it.AAD, it.Data)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

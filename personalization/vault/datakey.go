@@ -98,45 +98,6 @@ func (s *Service) ensureKEK(ctx context.Context, epoch string, development bool)
 	return err
 }
 
-// dataKeys unwraps data keys, each once, into the token.
-type dataKeys struct {
-	s    *Service
-	open map[string]*hsm.AESKey
-}
-
-func (d *dataKeys) get(ctx context.Context, k DataKey) (*hsm.AESKey, error) {
-	id := k.Epoch + "/" + string(k.Wrapped)
-	if key := d.open[id]; key != nil {
-		return key, nil
-	}
-	kek, err := d.s.kek(ctx, k.Epoch)
-	if errors.Is(err, hsm.ErrNoKey) {
-		return nil, fmt.Errorf("%w: what was sealed in %s can no longer be opened", err, k.Epoch)
-	}
-	if err != nil {
-		return nil, err
-	}
-	key, err := kek.UnwrapAny(ctx, k.Wrapped, dataKeySize, hsm.SessionTemplate{Use: hsm.UseEncrypt})
-	if errors.Is(err, hsm.ErrAuthentication) {
-		return nil, fmt.Errorf("data key of %s: %w", k.Epoch, ErrSealed)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if d.open == nil {
-		d.open = make(map[string]*hsm.AESKey)
-	}
-	d.open[id] = key
-	return key, nil
-}
-
-func (d *dataKeys) close() {
-	for _, k := range d.open {
-		// A key that cannot be destroyed now goes with its session.
-		_ = k.Close()
-	}
-}
-
 func sealWith(ctx context.Context, key *hsm.AESKey, kind string, aad, plain []byte) ([]byte, error) {
 	out := make([]byte, 1+nonceSize, sealOverhead+len(plain))
 	out[0] = sealVersion
@@ -175,14 +136,12 @@ func (s *Service) open(ctx context.Context, in *sealRequest) (*piecesReply, erro
 }
 
 func (s *Service) each(ctx context.Context, items []SealItem, fn func(*hsm.AESKey, SealItem) ([]byte, error)) (*piecesReply, error) {
-	keys := dataKeys{s: s}
-	defer keys.close()
 	out := &piecesReply{Pieces: make([][]byte, len(items))}
 	for i, it := range items {
-		key, err := keys.get(ctx, it.DataKey)
-		if err == nil {
+		err := s.withDataKey(ctx, it.DataKey, func(key *hsm.AESKey) (err error) {
 			out.Pieces[i], err = fn(key, it)
-		}
+			return err
+		})
 		if err != nil {
 			out.Zero()
 			if len(items) > 1 {

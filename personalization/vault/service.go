@@ -27,6 +27,7 @@ type Service struct {
 
 	making   sync.Mutex // of keys, inside this process
 	channels channelTable
+	openKeys keyCache
 	calls    sync.Map // method → *atomic.Uint64
 
 	signerMu sync.Mutex

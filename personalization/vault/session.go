@@ -226,7 +226,11 @@ func (s *Service) putKey(ctx context.Context, in *putKeyRequest) (*putKeyReply, 
 	}
 	out := &putKeyReply{}
 	err := s.on(in.ID, func(c *heldChannel) error {
-		components, err := s.newKeyComponents(ctx, c.keys.dek, r)
+		dek, err := c.keys.dek.get(ctx)
+		if err != nil {
+			return err
+		}
+		components, err := s.newKeyComponents(ctx, dek, r)
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,6 @@
 package stock
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // Counts is a sheet: blanks received and carried in on one side, where they
 // are on the other.
@@ -68,14 +65,4 @@ func (c Counts) Balance() error {
 		return &ErrUnbalanced{In: c.In(), Out: c.Out()}
 	}
 	return nil
-}
-
-// Shift is one shift of the bureau. Its sheet counts what was present when it
-// opened as carried in; issued, spoiled, test and returned are those of the
-// shift alone.
-type Shift struct {
-	Number   int64     `json:"number"`
-	OpenedAt time.Time `json:"openedAt"`
-	ClosedAt time.Time `json:"closedAt,omitzero"` // zero while it is open: the counts are then those of this moment
-	Counts   Counts    `json:"counts"`
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // APIKey is a bearer key of the API without its secret.
@@ -40,13 +41,8 @@ func (s *Store) CreateAPIKey(ctx context.Context, name string, scopes []string, 
 // unknown or revoked.
 func (s *Store) AuthenticateAPIKey(ctx context.Context, token string) (APIKey, error) {
 	hash := sha256.Sum256([]byte(token))
-	var k APIKey
-	err := s.intake.QueryRow(ctx, "SELECT id, name, scopes, actor FROM authenticate_api_key($1)", hash[:]).
-		Scan(&k.ID, &k.Name, &k.Scopes, &k.Actor)
-	if err != nil {
-		return APIKey{}, dbError("finding an API key", err)
-	}
-	return k, nil
+	return one(ctx, s.intake, "finding an API key", pgx.RowToStructByPos[APIKey],
+		"SELECT id, name, scopes, actor FROM authenticate_api_key($1)", hash[:])
 }
 
 // RevokeAPIKey ends a key for good; [ErrNotFound] when it is unknown or ended.

@@ -114,15 +114,8 @@ func (s *Store) InDoubt(ctx context.Context) ([]Doubt, error) {
 	if _, err := s.MarkAbandoned(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := s.line.Query(ctx, "SELECT attempt_id, order_id, serial, station, reader, reason, started_at, last_step FROM doubts()")
-	if err != nil {
-		return nil, dbError("listing attempts in doubt", err)
-	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Doubt])
-	if err != nil {
-		return nil, dbError("listing attempts in doubt", err)
-	}
-	return out, nil
+	return list(ctx, s.line, "listing attempts in doubt", pgx.RowToStructByPos[Doubt],
+		"SELECT attempt_id, order_id, serial, station, reader, reason, started_at, last_step FROM doubts()")
 }
 
 // Settlement is how two people settle an attempt in doubt whose blank they

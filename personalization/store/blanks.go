@@ -48,29 +48,25 @@ type BlankStatus struct {
 
 // BlankBySerial finds a blank; [ErrUnlistedBlank].
 func (s *Store) BlankBySerial(ctx context.Context, serial string) (BlankStatus, error) {
-	var b BlankStatus
-	err := s.line.QueryRow(ctx, "SELECT serial, chip, batch, state, failed_key_versions FROM blank_view($1)", serial).
-		Scan(&b.Serial, &b.Chip, &b.Batch, &b.State, &b.FailedKeyVersions)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return b, ErrUnlistedBlank
+	scan := func(row pgx.CollectableRow) (b BlankStatus, err error) {
+		err = row.Scan(&b.Serial, &b.Chip, &b.Batch, &b.State, &b.FailedKeyVersions)
+		return b, err
 	}
-	if err != nil {
-		return b, dbError("finding a blank", err)
+	b, err := one(ctx, s.line, "finding a blank", scan, "SELECT serial, chip, batch, state, failed_key_versions FROM blank_view($1)", serial)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrUnlistedBlank
 	}
-	return b, nil
+	return b, err
 }
 
 // NoteAuthenticationFailure remembers that an authentication between chip and
 // host failed under a key version: chips lock after ten. [ErrUnlistedBlank].
 func (s *Store) NoteAuthenticationFailure(ctx context.Context, serial string, keyVersion int) error {
-	var listed bool
-	if err := s.line.QueryRow(ctx, "SELECT note_failed_key($1, $2)", serial, keyVersion).Scan(&listed); err != nil {
-		return dbError("noting a failed authentication", err)
+	listed, err := one(ctx, s.line, "noting a failed authentication", pgx.RowTo[bool], "SELECT note_failed_key($1, $2)", serial, keyVersion)
+	if err == nil && !listed {
+		err = ErrUnlistedBlank
 	}
-	if !listed {
-		return ErrUnlistedBlank
-	}
-	return nil
+	return err
 }
 
 // BlankMove is a change of a blank's state outside the line.
@@ -103,33 +99,23 @@ func (s *Store) Counts(ctx context.Context) (stock.Counts, error) {
 }
 
 func (s *Store) counts(ctx context.Context, sql string, args ...any) (stock.Counts, error) {
+	type count struct {
+		What string
+		N    int
+	}
 	var c stock.Counts
-	rows, err := s.desk.Query(ctx, sql, args...)
-	if err != nil {
-		return c, dbError("counting the stock", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var (
-			what string
-			n    int
-		)
-		if err := rows.Scan(&what, &n); err != nil {
-			return c, dbError("counting the stock", err)
-		}
-		switch what {
+	rows, err := list(ctx, s.desk, "counting the stock", pgx.RowToStructByPos[count], sql, args...)
+	for _, r := range rows {
+		switch r.What {
 		case "received":
-			c.Received = n
+			c.Received = r.N
 		case "carried-in":
-			c.CarriedIn = n
+			c.CarriedIn = r.N
 		default:
-			c.Set(stock.State(what), n)
+			c.Set(stock.State(r.What), r.N)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return c, dbError("counting the stock", err)
-	}
-	return c, nil
+	return c, err
 }
 
 // OpenShift begins a shift of the bureau: what is present now is carried in.
@@ -188,10 +174,13 @@ func (s *Store) CurrentShift(ctx context.Context) (stock.Shift, error) {
 	if _, err := s.MarkAbandoned(ctx); err != nil {
 		return stock.Shift{}, err
 	}
-	var sh stock.Shift
-	err := s.desk.QueryRow(ctx, "SELECT id, opened_at FROM shift WHERE closed_at IS NULL").Scan(&sh.Number, &sh.OpenedAt)
+	scan := func(row pgx.CollectableRow) (sh stock.Shift, err error) {
+		err = row.Scan(&sh.Number, &sh.OpenedAt)
+		return sh, err
+	}
+	sh, err := one(ctx, s.desk, "finding the open shift", scan, "SELECT id, opened_at FROM shift WHERE closed_at IS NULL")
 	if err != nil {
-		return sh, dbError("finding the open shift", err)
+		return sh, err
 	}
 	sh.Counts, err = s.counts(ctx, "SELECT what, n FROM shift_counts($1)", sh.Number)
 	return sh, err

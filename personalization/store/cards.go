@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // CardState is where a card is in its life.
@@ -44,14 +45,13 @@ func (s *Store) CardBySerial(ctx context.Context, serial, reason string, a Actor
 }
 
 func (s *Store) card(ctx context.Context, number, serial any, reason string, a Actor) (Card, error) {
-	var c Card
-	err := s.desk.QueryRow(ctx, `SELECT id, number, state, serial, chip, order_id, person_id, epoch, wrapped, image_id, version,
-		profile, content, secrets, made_at FROM find_card($1, $2, $3, $4, $5)`, number, serial, reason, a.ID, a.Through).
-		Scan(&c.ID, &c.Number, &c.State, &c.Serial, &c.Chip, &c.OrderID, &c.PersonID, &c.Key.Epoch, &c.Key.Wrapped, &c.Image.ID,
-			&c.Image.Version, &c.Image.Profile, &c.Image.Content, &c.Image.Secrets, &c.MadeAt)
-	if err != nil {
-		return Card{}, dbError("finding a card", err)
+	scan := func(row pgx.CollectableRow) (c Card, err error) {
+		err = row.Scan(&c.ID, &c.Number, &c.State, &c.Serial, &c.Chip, &c.OrderID, &c.PersonID, &c.Key.Epoch, &c.Key.Wrapped,
+			&c.Image.ID, &c.Image.Version, &c.Image.Profile, &c.Image.Content, &c.Image.Secrets, &c.MadeAt)
+		c.Image.CardNumber = c.Number
+		return c, err
 	}
-	c.Image.CardNumber = c.Number
-	return c, nil
+	return one(ctx, s.desk, "finding a card", scan, `SELECT id, number, state, serial, chip, order_id, person_id, epoch, wrapped,
+		image_id, version, profile, content, secrets, made_at FROM find_card($1, $2, $3, $4, $5)`,
+		number, serial, reason, a.ID, a.Through)
 }

@@ -24,30 +24,18 @@ type Person struct {
 // PersonKeys looks persons up by reference (32 bytes each) in one round trip
 // and answers in the same order.
 func (s *Store) PersonKeys(ctx context.Context, refs [][]byte) ([]Person, error) {
-	rows, err := s.intake.Query(ctx, "SELECT person_id, epoch, wrapped, identity_digest FROM person_keys($1)", refs)
-	if err != nil {
-		return nil, dbError("looking persons up", err)
-	}
-	defer rows.Close()
-	out := make([]Person, 0, len(refs))
-	for rows.Next() {
+	scan := func(row pgx.CollectableRow) (p Person, err error) {
 		var (
-			p     Person
 			id    *uuid.UUID
 			epoch *string
 		)
-		if err := rows.Scan(&id, &epoch, &p.Key.Wrapped, &p.IdentityDigest); err != nil {
-			return nil, dbError("looking persons up", err)
-		}
-		if id != nil && epoch != nil {
+		if err = row.Scan(&id, &epoch, &p.Key.Wrapped, &p.IdentityDigest); id != nil && epoch != nil {
 			p.Found, p.ID, p.Key.Epoch = true, *id, *epoch
 		}
-		out = append(out, p)
+		return p, err
 	}
-	if err := rows.Err(); err != nil {
-		return nil, dbError("looking persons up", err)
-	}
-	return out, nil
+	return list(ctx, s.intake, "looking persons up", scan,
+		"SELECT person_id, epoch, wrapped, identity_digest FROM person_keys($1)", refs)
 }
 
 // AcceptRequest is a verified record on its way in.

@@ -9,7 +9,7 @@ import (
 
 const orderColumns = "id, record_id, revision, product, state, reason, lot, card_number, created_at, changed_at"
 
-func scanOrder(row pgx.Row) (Order, error) {
+func scanOrder(row pgx.CollectableRow) (Order, error) {
 	var (
 		o      Order
 		lot    *uuid.UUID
@@ -32,57 +32,27 @@ func scanOrder(row pgx.Row) (Order, error) {
 
 // Order finds an order by its identifier; [ErrNotFound].
 func (s *Store) Order(ctx context.Context, id uuid.UUID) (Order, error) {
-	o, err := scanOrder(s.intake.QueryRow(ctx, "SELECT "+orderColumns+" FROM order_view($1)", id))
-	if err != nil {
-		return Order{}, dbError("finding an order", err)
-	}
-	return o, nil
+	return one(ctx, s.intake, "finding an order", scanOrder, "SELECT "+orderColumns+" FROM order_view($1)", id)
 }
 
 // OrderCounts counts orders by state: those of a lot, or all with uuid.Nil.
 func (s *Store) OrderCounts(ctx context.Context, lot uuid.UUID) (map[OrderState]int, error) {
-	rows, err := s.line.Query(ctx, "SELECT state, n FROM order_counts($1)", orNull(lot))
-	if err != nil {
-		return nil, dbError("counting orders", err)
+	type count struct {
+		State OrderState
+		N     int
 	}
-	defer rows.Close()
+	rows, err := list(ctx, s.line, "counting orders", pgx.RowToStructByPos[count], "SELECT state, n FROM order_counts($1)", orNull(lot))
 	counts := map[OrderState]int{}
-	for rows.Next() {
-		var (
-			state OrderState
-			n     int
-		)
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, dbError("counting orders", err)
-		}
-		counts[state] = n
+	for _, r := range rows {
+		counts[r.State] = r.N
 	}
-	if err := rows.Err(); err != nil {
-		return nil, dbError("counting orders", err)
-	}
-	return counts, nil
+	return counts, err
 }
 
 // OrdersIn lists at most limit orders in a state, oldest first: the queues that
 // people work off (conflict, awaiting-decision, in-doubt).
 func (s *Store) OrdersIn(ctx context.Context, state OrderState, limit int) ([]Order, error) {
-	rows, err := s.desk.Query(ctx, "SELECT "+orderColumns+" FROM orders_in($1, $2)", string(state), limit)
-	if err != nil {
-		return nil, dbError("listing orders", err)
-	}
-	defer rows.Close()
-	var out []Order
-	for rows.Next() {
-		o, err := scanOrder(rows)
-		if err != nil {
-			return nil, dbError("listing orders", err)
-		}
-		out = append(out, o)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, dbError("listing orders", err)
-	}
-	return out, nil
+	return list(ctx, s.desk, "listing orders", scanOrder, "SELECT "+orderColumns+" FROM orders_in($1, $2)", string(state), limit)
 }
 
 // Withdraw takes an open order back that no line works on; [ErrNotFound],

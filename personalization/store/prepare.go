@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 // Preparation is all that making an image needs.
@@ -26,20 +27,20 @@ type Preparation struct {
 // trip; [ErrWrongState] when the order needs no image (any more), which ends
 // the job.
 func (s *Store) OrderForPreparation(ctx context.Context, id uuid.UUID) (Preparation, error) {
-	p := Preparation{OrderID: id}
-	var record uuid.UUID
-	err := s.line.QueryRow(ctx, `SELECT v.product, v.record_id, p.generation, p.person_id, p.epoch, p.wrapped,
-		p.record_row, p.sealed, p.digest, p.key_id, p.version FROM order_view($1) v, preparation($1) p`, id).
-		Scan(&p.Product, &record, &p.Generation, &p.PersonID, &p.Key.Epoch, &p.Key.Wrapped,
+	scan := func(row pgx.CollectableRow) (Preparation, error) {
+		p := Preparation{OrderID: id}
+		var record uuid.UUID
+		err := row.Scan(&p.Product, &record, &p.Generation, &p.PersonID, &p.Key.Epoch, &p.Key.Wrapped,
 			&p.RecordRow, &p.Sealed, &p.Digest, &p.KeyID, &p.Version)
-	if err != nil {
-		if err = dbError("reading an order", err); errors.Is(err, ErrNotFound) {
-			return Preparation{}, ErrWrongState
-		}
-		return Preparation{}, err
+		p.RecordID = record.String()
+		return p, err
 	}
-	p.RecordID = record.String()
-	return p, nil
+	p, err := one(ctx, s.line, "reading an order", scan, `SELECT v.product, v.record_id, p.generation, p.person_id, p.epoch,
+		p.wrapped, p.record_row, p.sealed, p.digest, p.key_id, p.version FROM order_view($1) v, preparation($1) p`, id)
+	if errors.Is(err, ErrNotFound) {
+		err = ErrWrongState
+	}
+	return p, err
 }
 
 // SaveImage stores an image, voids the one before it, and moves the order on:

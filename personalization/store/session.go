@@ -66,13 +66,23 @@ func (ss *session) take(ctx context.Context) (conn *pgx.Conn, err error) {
 	id := ss.id
 	ss.mu.Unlock()
 	if id != 0 {
-		var ours bool
-		err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock(station_class(), $1)
-			AND EXISTS (SELECT FROM station_session WHERE id = $1 AND ended_at IS NULL)`, id).Scan(&ours)
+		// The server may still be about to end the connection that had the lock.
+		var over bool
+		waiting, cancel := context.WithTimeout(ctx, abandonWait)
+		defer cancel()
+		if _, err = conn.Exec(waiting, "SELECT pg_advisory_lock(station_class(), $1)", id); err != nil {
+			if waiting.Err() != nil && ctx.Err() == nil {
+				ss.mu.Lock()
+				ss.id = 0 // a server that never notices: go on under a new number
+				ss.mu.Unlock()
+			}
+			return nil, dbError("opening a station", err)
+		}
+		err = conn.QueryRow(ctx, "SELECT ended_at IS NOT NULL FROM station_session WHERE id = $1", id).Scan(&over)
 		if err != nil {
 			return nil, dbError("opening a station", err)
 		}
-		if ours {
+		if !over {
 			ss.set(id, true)
 			return conn, nil
 		}
@@ -200,19 +210,16 @@ func (s *Store) abandon(ctx context.Context, session int32, wait bool) (n int, e
 // when nobody holds its session's lock; that its process died on this very
 // machine is only a reason to wait until the server has noticed.
 func (s *Store) MarkAbandoned(ctx context.Context) (int, error) {
-	rows, err := s.line.Query(ctx, "SELECT id, machine, pid, pid_start FROM running_sessions()")
-	if err != nil {
-		return 0, dbError("looking for abandoned attempts", err)
-	}
 	type running struct {
 		ID       int32
 		Machine  string
 		PID      int
 		PIDStart int64
 	}
-	sessions, err := pgx.CollectRows(rows, pgx.RowToStructByPos[running])
+	sessions, err := list(ctx, s.line, "looking for abandoned attempts", pgx.RowToStructByPos[running],
+		"SELECT id, machine, pid, pid_start FROM running_sessions()")
 	if err != nil {
-		return 0, dbError("looking for abandoned attempts", err)
+		return 0, err
 	}
 	total := 0
 	for _, r := range sessions {

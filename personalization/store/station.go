@@ -90,11 +90,8 @@ func (st *Station) Resume(ctx context.Context, serial, reader string) (*Claim, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.store.line.Query(ctx, "SELECT seq, name, event, status, at FROM attempt_steps($1)", c.AttemptID)
-	if err != nil {
-		return c, nil // the journal only advises
-	}
-	c.Steps, _ = pgx.CollectRows(rows, pgx.RowToStructByPos[Step])
+	c.Steps, _ = list(ctx, st.store.line, "reading a journal", pgx.RowToStructByPos[Step],
+		"SELECT seq, name, event, status, at FROM attempt_steps($1)", c.AttemptID) // it only advises
 	return c, nil
 }
 

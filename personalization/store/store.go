@@ -133,12 +133,7 @@ func (s *Store) Statements() map[string]int64 { return s.counter.read() }
 // Actor finds or makes the identifier of an actor. Kind is "operator" (a
 // person), "api-key", "station" or "program".
 func (s *Store) Actor(ctx context.Context, kind, name string) (uuid.UUID, error) {
-	var id uuid.UUID
-	err := s.audit.QueryRow(ctx, "SELECT actor_id($1, $2, $3)", NewID(), kind, name).Scan(&id)
-	if err != nil {
-		return uuid.Nil, dbError("finding an actor", err)
-	}
-	return id, nil
+	return one(ctx, s.audit, "finding an actor", pgx.RowTo[uuid.UUID], "SELECT actor_id($1, $2, $3)", NewID(), kind, name)
 }
 
 // dbError says what was being done. PostgreSQL's detail, which may quote
@@ -199,6 +194,35 @@ func repeat(ctx context.Context, f func() error) error {
 		}
 		pause = min(2*pause, time.Second)
 	}
+}
+
+// list runs a question, again when its answer was lost, and scans each row.
+func list[T any](ctx context.Context, pool *pgxpool.Pool, doing string, scan pgx.RowToFunc[T], sql string, args ...any) (out []T, err error) {
+	err = repeat(ctx, func() error {
+		rows, err := pool.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, scan)
+		return err
+	})
+	if err != nil {
+		return nil, dbError(doing, err)
+	}
+	return out, nil
+}
+
+// one is list for one row; no row is ErrNotFound.
+func one[T any](ctx context.Context, pool *pgxpool.Pool, doing string, scan pgx.RowToFunc[T], sql string, args ...any) (T, error) {
+	all, err := list(ctx, pool, doing, scan, sql, args...)
+	if err == nil && len(all) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return all[0], nil
 }
 
 // outcomeError is the error that the word of a function in the database means.

@@ -142,7 +142,10 @@ func TestVirtual(t *testing.T) {
 		`{"ok":true,"card":"a"}`+"\n",
 		`{"ok":true}`+"\n",
 		`{"ok":false,"empty":true}`+"\n",
+		`{"ok":false,"error":"the slot is broken"}`+"\n",
+		`{"ok":true,"slots":[{"slot":0,"card":"b"},{"slot":1}]}`+"\n",
 		`{"ok":false,"error":"the slot is taken"}`+"\n",
+		`{"ok":true,"slots":[{"slot":1,"card":"c"}]}`+"\n",
 		`{"ok":false}`+"\n",
 		"",
 		"not JSON\n",
@@ -157,8 +160,11 @@ func TestVirtual(t *testing.T) {
 	if err := v.Next(ctx); err != io.EOF {
 		t.Errorf("no more blanks: %v", err)
 	}
-	if err := v.Next(ctx); err == nil || !strings.Contains(err.Error(), "the slot is taken") {
+	if err := v.Next(ctx); err == nil || !strings.Contains(err.Error(), "the slot is broken") {
 		t.Errorf("refused: %v", err)
+	}
+	if err := v.Next(ctx); err != nil {
+		t.Errorf("the card that is there already: %v", err)
 	}
 	if err := v.Out(ctx, feeder.Rejected); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("refused without a reason: %v", err)
@@ -173,12 +179,13 @@ func TestVirtual(t *testing.T) {
 		t.Error("there is no such bin")
 	}
 	var got []string
-	for range 5 {
+	for range 8 {
 		got = append(got, <-requests)
 	}
 	want := []string{
 		`{"op":"next","slot":1}`, `{"op":"out","slot":1,"bin":"issued"}`, `{"op":"next","slot":1}`,
-		`{"op":"next","slot":1}`, `{"op":"out","slot":1,"bin":"rejected"}`,
+		`{"op":"next","slot":1}`, `{"op":"status","slot":1}`, `{"op":"next","slot":1}`, `{"op":"status","slot":1}`,
+		`{"op":"out","slot":1,"bin":"rejected"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

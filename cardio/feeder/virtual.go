@@ -34,9 +34,14 @@ type rackReply struct {
 	OK    bool   `json:"ok"`
 	Empty bool   `json:"empty"`
 	Error string `json:"error"`
+	Slots []struct {
+		Slot int    `json:"slot"`
+		Card string `json:"card"`
+	} `json:"slots"`
 }
 
-// Next has the rack insert its next blank.
+// Next has the rack insert its next blank. A card that is in the slot already
+// (a line that was killed left it there) is taken as the one, as Hand does.
 func (v *Virtual) Next(ctx context.Context) error {
 	reply, err := v.call(ctx, rackRequest{Op: "next", Slot: v.Slot})
 	if err != nil {
@@ -46,13 +51,37 @@ func (v *Virtual) Next(ctx context.Context) error {
 		return io.EOF
 	}
 	if !reply.OK {
-		return v.refused(reply)
+		if occupied, err := v.occupied(ctx); err != nil || !occupied {
+			return errors.Join(v.refused(reply), err)
+		}
 	}
+	return v.wait(ctx)
+}
+
+// wait waits until PC/SC has noticed the card.
+func (v *Virtual) wait(ctx context.Context) error {
 	if v.Presence == nil {
 		return nil
 	}
-	_, err = v.Presence.WaitCard(ctx, v.Reader)
+	_, err := v.Presence.WaitCard(ctx, v.Reader)
 	return err
+}
+
+// occupied reports whether the slot holds a card.
+func (v *Virtual) occupied(ctx context.Context) (bool, error) {
+	reply, err := v.call(ctx, rackRequest{Op: "status", Slot: v.Slot})
+	if err != nil {
+		return false, err
+	}
+	if !reply.OK {
+		return false, v.refused(reply)
+	}
+	for _, s := range reply.Slots {
+		if s.Slot == v.Slot {
+			return s.Card != "", nil
+		}
+	}
+	return false, nil
 }
 
 // Out has the rack take the card out into a bin.

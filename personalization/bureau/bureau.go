@@ -274,3 +274,11 @@ func writePublic(dir, name, kind string, der []byte) error {
 
 // IntakeKey reads the public key that records are enciphered to, as JWK.
 func (b *Bureau) IntakeKey() ([]byte, error) { return os.ReadFile(filepath.Join(b.Dir, intakeKeyName)) }
+
+// DatabasePID is the private cluster's process, 0 with a server of others.
+func (b *Bureau) DatabasePID() int {
+	if b.cluster == nil {
+		return 0
+	}
+	return b.cluster.PID()
+}

@@ -11,6 +11,7 @@ import (
 	"cardbureau/cardio/gp"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/profile"
+	"cardbureau/personalization/stock"
 	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
 )
@@ -20,6 +21,7 @@ type result struct {
 	outcome store.Outcome // "" when no attempt was made
 	refused bool          // no blank of this stock, or a used one
 	noOrder bool
+	doubt   bool // the blank has been in doubt since before
 	reason  string
 	detail  string
 	fatal   error // the reader cannot go on
@@ -29,7 +31,7 @@ func (r result) bin() feeder.Bin {
 	switch {
 	case r.outcome == store.OutcomeIssued:
 		return feeder.Issued
-	case r.outcome == store.OutcomeInDoubt:
+	case r.outcome == store.OutcomeInDoubt, r.doubt:
 		return feeder.Doubt
 	case r.outcome == store.OutcomeClean, r.noOrder, r.fatal != nil && r.outcome == "":
 		return feeder.Unused
@@ -96,13 +98,16 @@ func (l *Line) notClaimed(reader, serial string, err error) result {
 	case errors.As(err, &state):
 		e.Reason = "blank-" + string(state.State)
 		e.Detail = fmt.Sprintf("card %s is no fresh blank, the stock has it as %s: put it aside", serial, state.State)
+		if state.State == stock.InDoubt {
+			e.Detail = fmt.Sprintf("card %s is in doubt and is not tried again by itself: see cardbureau stock count", serial)
+		}
 	default:
 		e.Reason = reasonDatabase
 		l.event(e)
 		return result{reason: e.Reason, detail: e.Detail, fatal: err}
 	}
 	l.event(e)
-	return result{refused: true, reason: e.Reason, detail: e.Detail}
+	return result{refused: true, reason: e.Reason, detail: e.Detail, doubt: state != nil && state.State == stock.InDoubt}
 }
 
 // attempt runs a committed attempt to its outcome and commits that.

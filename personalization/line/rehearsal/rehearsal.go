@@ -180,3 +180,6 @@ func (s *session) Close() error {
 	s.chip.PowerOff()
 	return nil
 }
+
+// Card is the card in the reader, nil when it is empty.
+func (r *Reader) Card() *Card { return r.card }

@@ -108,7 +108,7 @@ func TestCrashAtEveryAPDU(t *testing.T) {
 	for at := length - 12; at <= length; at++ {
 		points = append(points, dying{at: at})
 	}
-	w := newWorks(t, len(points), len(points)+1)
+	w := newWorks(t, len(points)+1, len(points)+1) // one order is always left to be tempted by
 	for i, p := range points {
 		where := fmt.Sprintf("APDU %d of %d, before=%v", p.at, length, p.before)
 		l, die := w.line(t)

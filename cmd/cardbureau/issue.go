@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,6 +15,7 @@ import (
 	"cardbureau/cardio/feeder"
 	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/intake"
+	"cardbureau/personalization/line"
 	"cardbureau/personalization/store"
 )
 
@@ -20,6 +23,7 @@ type issueCommand struct {
 	File     string   `arg:"" optional:"" help:"Signed records, one compact JWS or JWE a line; - for standard input. Without a file the line works off what is released already." placeholder:"FILE"`
 	Reader   []string `help:"Use only readers of this name or pattern (repeatable)." placeholder:"NAME"`
 	Operator string   `help:"Who works the line, for the audit." default:"${user}"`
+	Summary  string   `help:"Write the JSON summary to this file too." type:"path" placeholder:"FILE"`
 }
 
 func (issueCommand) Example() string { return "cardbureau issue records.jws --data /srv/bureau" }
@@ -40,6 +44,7 @@ type issueResult struct {
 	Left         map[string]int `json:"ordersLeft,omitempty"` // open orders by state
 	CardsPerHour int            `json:"cardsPerHour"`
 	Seconds      float64        `json:"seconds"`
+	Cards        []string       `json:"cards,omitempty"` // numbers of the cards made, the first hundred
 }
 
 func (c issueCommand) Run(ctx context.Context, g *globals) error {
@@ -54,6 +59,10 @@ func (c issueCommand) Run(ctx context.Context, g *globals) error {
 			err = errors.Join(err, printJSON(res))
 		} else {
 			res.print(os.Stdout)
+		}
+		if c.Summary != "" {
+			b, _ := json.MarshalIndent(res, "", "  ")
+			err = errors.Join(err, os.WriteFile(c.Summary, append(b, '\n'), 0o600))
 		}
 		if status := res.status(); err == nil && status != exitDone {
 			return &exitError{status: status}
@@ -147,7 +156,15 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 		return err
 	}
 	show := newProgress(before[store.OrderReleased]+before[store.OrderAccepted], g.JSON)
-	l, closeLine, err := b.Line(ctx, actor, show.event)
+	var mu sync.Mutex
+	l, closeLine, err := b.Line(ctx, actor, func(e line.Event) {
+		show.event(e)
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == line.Finished && e.Outcome == store.OutcomeIssued && len(res.Cards) < 100 {
+			res.Cards = append(res.Cards, e.Card)
+		}
+	})
 	if err != nil {
 		return err
 	}

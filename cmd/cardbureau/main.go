@@ -70,7 +70,7 @@ func run(args []string) int {
 	var c cli
 	parser, err := kong.New(&c, kong.Name("cardbureau"),
 		kong.Description("Issues and personalizes smart cards. Every command has --help with an example."),
-		kong.UsageOnError(), kong.Help(helpWithExample), kong.Exit(func(code int) { panic(exitNow(code)) }))
+		kong.Vars{"user": operator(), "tmp": os.TempDir()}, kong.Help(helpWithExample), kong.Exit(func(code int) { panic(exitNow(code)) }))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cardbureau:", err)
 		return exitFailed
@@ -136,4 +136,14 @@ func helpWithExample(options kong.HelpOptions, ctx *kong.Context) error {
 		}
 	}
 	return nil
+}
+
+// operator is who runs the program, for the audit.
+func operator() string {
+	for _, name := range []string{"CARDBUREAU_OPERATOR", "SUDO_USER", "USER", "LOGNAME"} {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return "operator"
 }

@@ -60,7 +60,7 @@ func (c virtualRun) Run(ctx context.Context, g *globals) error {
 	if err := needDevelopment(cfg); err != nil {
 		return err
 	}
-	return runRack(ctx, g.Data, c.Readers, func(d *pcscd.Daemon, _ rack.Client) error {
+	return runRack(ctx, g.Data, c.Readers, nil, func(d *pcscd.Daemon, _ rack.Client) error {
 		if g.JSON {
 			return printJSON(map[string]any{"PCSCLITE_CSOCK_NAME": d.Socket(), "readers": d.Slots()})
 		}
@@ -73,9 +73,9 @@ func (c virtualRun) Run(ctx context.Context, g *globals) error {
 }
 
 // runRack runs a private pcscd and a rack until ctx ends; ready is called when
-// both work.
-func runRack(ctx context.Context, dir string, readers int, ready func(*pcscd.Daemon, rack.Client) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+// both work, and leave, which may be nil, before they stop.
+func runRack(user context.Context, dir string, readers int, leave func(context.Context, rack.Client), ready func(*pcscd.Daemon, rack.Client) error) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(user))
 	defer cancel()
 	run := filepath.Join(dir, "run")
 	if err := os.MkdirAll(run, 0o700); err != nil {
@@ -88,16 +88,21 @@ func runRack(ctx context.Context, dir string, readers int, ready func(*pcscd.Dae
 	defer d.Stop()
 	// A socket's path is short: it lives beside the daemon's.
 	control := filepath.Join(filepath.Dir(d.Socket()), "rack")
-	var readyErr error
+	// The rack answers once Ready has returned, and ready may ask it something.
+	readied := make(chan error, 1)
 	cfg := rack.Config{
 		Dir: virtualFolder(dir), ControlSocket: control, Factory: newChip, Log: logger(),
 		Ready: func() {
-			if readyErr = d.Describe(control); readyErr == nil {
-				readyErr = ready(d, rack.Client{Socket: control})
-			}
-			if readyErr != nil {
-				cancel()
-			}
+			go func() {
+				err := d.Describe(control)
+				if err == nil {
+					err = ready(d, rack.Client{Socket: control})
+				}
+				if err != nil {
+					cancel()
+				}
+				readied <- err
+			}()
 		},
 	}
 	for _, s := range d.Slots() {
@@ -105,12 +110,23 @@ func runRack(ctx context.Context, dir string, readers int, ready func(*pcscd.Dae
 	}
 	go func() {
 		select {
+		case <-user.Done():
+			if leave != nil {
+				leave(ctx, rack.Client{Socket: control})
+			}
+			cancel()
 		case <-d.Done():
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	return errors.Join(rack.Run(ctx, cfg), readyErr)
+	err = rack.Run(ctx, cfg)
+	select {
+	case readyErr := <-readied:
+		err = errors.Join(err, readyErr)
+	default: // never became ready
+	}
+	return err
 }
 
 type virtualBlanks struct {
@@ -224,7 +240,12 @@ func (c virtualInsert) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	return runRack(ctx, g.Data, 1, func(d *pcscd.Daemon, control rack.Client) error {
+	// The card goes back to its bin, also one that a killed run left in the slot.
+	takeOut := func(ctx context.Context, control rack.Client) {
+		_, _ = control.Do(ctx, rack.Request{Op: "remove", Slot: 0})
+	}
+	return runRack(ctx, g.Data, 1, takeOut, func(d *pcscd.Daemon, control rack.Client) error {
+		takeOut(ctx, control)
 		if _, err := control.Do(ctx, rack.Request{Op: "insert", Slot: 0, Card: serial}); err != nil {
 			return err
 		}

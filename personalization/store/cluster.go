@@ -132,7 +132,17 @@ func (c *Cluster) close() error {
 		}
 		return fmt.Errorf("lease on the database: %w", err)
 	}
-	return c.server.stop(ctx)
+	// The server may not be the one we started: another process starts it again
+	// when it was killed.
+	now, err := c.running(ctx)
+	if err != nil || now.pid == 0 {
+		removeSocketDir(c.server.socketDir)
+		return err
+	}
+	if now.pid == c.server.pid {
+		now.exited = c.server.exited
+	}
+	return now.stop(ctx)
 }
 
 // lockFile opens path and takes a flock on it. The lock goes with the file or

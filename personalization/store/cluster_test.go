@@ -145,6 +145,15 @@ func TestClusterRecovered(t *testing.T) {
 	if _, err := os.Stat(a.server.socketDir); err == nil {
 		t.Error("the dead server's socket folder was left behind")
 	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil { // the last to leave stops what runs, not what it once started
+		t.Fatal(err)
+	}
+	if processStart(b.PID()) != 0 {
+		t.Fatal("the server still runs")
+	}
 }
 
 func TestStalePIDFile(t *testing.T) {

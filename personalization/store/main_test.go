@@ -47,7 +47,7 @@ func runTests(m *testing.M) int {
 var databases atomic.Int64
 
 // newURL makes a database for one test.
-func newURL(t *testing.T) string {
+func newURL(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("t%d", databases.Add(1))
 	admin(t, "CREATE DATABASE "+name+" TEMPLATE "+databaseName+" OWNER "+databaseUser)
@@ -55,7 +55,7 @@ func newURL(t *testing.T) string {
 	return cluster.url(databaseUser, name)
 }
 
-func admin(t *testing.T, sql string) {
+func admin(t testing.TB, sql string) {
 	t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, cluster.url(superUser, "postgres"))
@@ -72,7 +72,7 @@ func admin(t *testing.T, sql string) {
 // make what a test needs.
 type bench struct {
 	*Store
-	t       *testing.T
+	t       testing.TB
 	ctx     context.Context
 	url     string
 	ali     Actor
@@ -80,12 +80,12 @@ type bench struct {
 	program Actor
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	return openBench(t, newURL(t))
 }
 
-func openBench(t *testing.T, url string) *bench {
+func openBench(t testing.TB, url string) *bench {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)

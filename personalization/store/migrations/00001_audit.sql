@@ -48,23 +48,25 @@ CREATE TABLE audit_head (
 INSERT INTO audit_head (position, hash) VALUES (0, sha256('cardbureau audit 1'));
 
 -- +goose StatementBegin
-CREATE FUNCTION audit_field(v text) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT AS $$
-    SELECT int4send(octet_length(convert_to(v, 'UTF8'))) || convert_to(v, 'UTF8')
-$$;
--- +goose StatementEnd
-
--- +goose StatementBegin
 CREATE FUNCTION audit_chain() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
 DECLARE
     h audit_head%ROWTYPE;
+    t bytea;
+    a bytea;
+    s bytea;
+    r bytea;
 BEGIN
     SELECT * INTO h FROM audit_head FOR NO KEY UPDATE;
     h.position := h.position + 1;
+    t := convert_to(NEW.through, 'UTF8');
+    a := convert_to(NEW.action, 'UTF8');
+    s := convert_to(NEW.subject, 'UTF8');
+    r := convert_to(NEW.reason, 'UTF8');
     h.hash := sha256(h.hash || int8send(h.position) || int8send(NEW.id)
         || int8send((extract(epoch FROM NEW.at) * 1000000)::bigint) || uuid_send(NEW.actor)
-        || audit_field(NEW.through) || audit_field(NEW.action) || audit_field(NEW.subject) || audit_field(NEW.reason));
+        || int4send(octet_length(t)) || t || int4send(octet_length(a)) || a
+        || int4send(octet_length(s)) || s || int4send(octet_length(r)) || r);
     INSERT INTO audit_link (position, audit_id, hash) VALUES (h.position, NEW.id, h.hash);
     UPDATE audit_head SET position = h.position, hash = h.hash;
     RETURN NULL;
@@ -91,9 +93,11 @@ CREATE TRIGGER never_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON approval
 
 -- +goose StatementBegin
 CREATE FUNCTION audit_append(p_actor uuid, p_through text, p_action text, p_subject text, p_reason text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+BEGIN
     INSERT INTO audit (actor, through, action, subject, reason)
-    VALUES (p_actor, p_through, p_action, p_subject, p_reason)
+        VALUES (p_actor, p_through, p_action, p_subject, p_reason);
+END
 $$;
 -- +goose StatementEnd
 

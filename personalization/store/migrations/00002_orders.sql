@@ -68,8 +68,7 @@ CREATE TABLE card_order (
 -- One open order a person.
 CREATE UNIQUE INDEX card_order_one_open ON card_order (person_id)
     WHERE state NOT IN ('issued', 'failed', 'withdrawn', 'superseded');
-CREATE INDEX card_order_queue ON card_order (seq) WHERE state = 'released';
-CREATE INDEX card_order_state ON card_order (state, seq);
+CREATE INDEX card_order_queue ON card_order (state, seq);
 CREATE INDEX card_order_lot ON card_order (lot_id) WHERE lot_id IS NOT NULL;
 
 -- Card images. A voided one keeps its number, which is never used again, and

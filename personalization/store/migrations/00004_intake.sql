@@ -3,12 +3,15 @@
 -- +goose StatementBegin
 CREATE FUNCTION person_keys(p_refs bytea[])
 RETURNS TABLE (person_id uuid, epoch text, wrapped bytea, identity_digest bytea)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
-    SELECT p.id, k.epoch, k.wrapped, p.identity_digest
-    FROM unnest(p_refs) WITH ORDINALITY AS r (ref, n)
-    LEFT JOIN person p ON p.ref = r.ref
-    LEFT JOIN person_key k ON k.person_id = p.id
-    ORDER BY r.n
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT p.id, k.epoch, k.wrapped, p.identity_digest
+        FROM unnest(p_refs) WITH ORDINALITY AS r (ref, n)
+        LEFT JOIN person p ON p.ref = r.ref
+        LEFT JOIN person_key k ON k.person_id = p.id
+        ORDER BY r.n;
+END
 $$;
 -- +goose StatementEnd
 
@@ -27,9 +30,11 @@ $$;
 
 -- +goose StatementBegin
 CREATE FUNCTION void_images(p_order uuid) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+BEGIN
     UPDATE image SET voided_at = now(), content = NULL, secrets = NULL
-    WHERE order_id = p_order AND voided_at IS NULL
+        WHERE order_id = p_order AND voided_at IS NULL;
+END
 $$;
 -- +goose StatementEnd
 
@@ -158,9 +163,12 @@ CREATE FUNCTION station_class() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SEL
 CREATE FUNCTION order_view(p_order uuid)
 RETURNS TABLE (id uuid, record_id uuid, revision integer, product text, state text, reason text, lot uuid,
     card_number text, created_at timestamptz, changed_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
-    SELECT o.id, r.record_id, r.revision, o.product, o.state, o.reason, o.lot_id, c.number, o.created_at, o.changed_at
-    FROM card_order o JOIN record r ON r.id = o.record_row LEFT JOIN card c ON c.order_id = o.id
-    WHERE o.id = p_order
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT o.id, r.record_id, r.revision, o.product, o.state, o.reason, o.lot_id, c.number, o.created_at, o.changed_at
+        FROM card_order o JOIN record r ON r.id = o.record_row LEFT JOIN card c ON c.order_id = o.id
+        WHERE o.id = p_order;
+END
 $$;
 -- +goose StatementEnd

@@ -4,11 +4,14 @@
 CREATE FUNCTION preparation(p_order uuid)
 RETURNS TABLE (generation integer, person_id uuid, epoch text, wrapped bytea, record_row uuid, sealed bytea,
     digest bytea, key_id text, version integer)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
-    SELECT o.generation, o.person_id, k.epoch, k.wrapped, r.id, r.sealed, r.digest, r.key_id,
-        (SELECT coalesce(max(i.version), 0) + 1 FROM image i WHERE i.order_id = o.id)
-    FROM card_order o JOIN record r ON r.id = o.record_row JOIN person_key k ON k.person_id = o.person_id
-    WHERE o.id = p_order AND o.state = 'accepted'
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT o.generation, o.person_id, k.epoch, k.wrapped, r.id, r.sealed, r.digest, r.key_id,
+            (SELECT coalesce(max(i.version), 0) + 1 FROM image i WHERE i.order_id = o.id)
+        FROM card_order o JOIN record r ON r.id = o.record_row JOIN person_key k ON k.person_id = o.person_id
+        WHERE o.id = p_order AND o.state = 'accepted';
+END
 $$;
 -- +goose StatementEnd
 

@@ -71,11 +71,13 @@ $$;
 
 -- A blank is presented: takes the next released order and commits an attempt.
 -- Asking again with the same attempt answers the same: the first answer may
--- have been lost.
+-- have been lost. The planner, which knows nothing of a new table, must walk the
+-- queue's index and stop at the first order instead of sorting all that wait.
 -- +goose StatementBegin
 CREATE FUNCTION claim_order(p_attempt uuid, p_session integer, p_serial text, p_reader text, p_products text[],
     p_actor uuid, p_through text, OUT outcome text, OUT blank_state text, OUT attempt uuid)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp
+SET enable_sort = off SET enable_bitmapscan = off AS $$
 DECLARE
     b       blank%ROWTYPE;
     o       card_order%ROWTYPE;
@@ -190,17 +192,20 @@ RETURNS TABLE (fence bigint, resumed boolean, order_id uuid, record_id uuid, rev
     lot uuid, created_at timestamptz, changed_at timestamptz, person_id uuid, epoch text, wrapped bytea,
     image_id uuid, version integer, card_number text, profile text, content bytea, secrets bytea,
     serial text, chip text, batch text, failed_key_versions integer[])
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
-    SELECT a.fence, a.resumes IS NOT NULL, o.id, r.record_id, r.revision, o.product, o.lot_id, o.created_at, o.changed_at,
-        o.person_id, k.epoch, k.wrapped, i.id, i.version, i.card_number, i.profile, i.content, i.secrets,
-        b.serial, b.chip, b.batch, b.failed_key_versions
-    FROM attempt a
-    JOIN card_order o ON o.id = a.order_id
-    JOIN record r ON r.id = o.record_row
-    JOIN person_key k ON k.person_id = o.person_id
-    JOIN image i ON i.id = a.image_id
-    JOIN blank b ON b.id = a.blank_id
-    WHERE a.id = p_attempt
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT a.fence, a.resumes IS NOT NULL, o.id, r.record_id, r.revision, o.product, o.lot_id, o.created_at, o.changed_at,
+            o.person_id, k.epoch, k.wrapped, i.id, i.version, i.card_number, i.profile, i.content, i.secrets,
+            b.serial, b.chip, b.batch, b.failed_key_versions
+        FROM attempt a
+        JOIN card_order o ON o.id = a.order_id
+        JOIN record r ON r.id = o.record_row
+        JOIN person_key k ON k.person_id = o.person_id
+        JOIN image i ON i.id = a.image_id
+        JOIN blank b ON b.id = a.blank_id
+        WHERE a.id = p_attempt;
+END
 $$;
 -- +goose StatementEnd
 
@@ -214,11 +219,13 @@ $$;
 
 -- +goose StatementBegin
 CREATE FUNCTION write_steps(p_attempt uuid, p_seq integer[], p_name text[], p_event text[], p_status integer[], p_at timestamptz[])
-RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+BEGIN
     INSERT INTO attempt_step (attempt_id, seq, name, event, status, at)
-    SELECT p_attempt, s.seq, s.name, s.event, s.status, s.at
-    FROM unnest(p_seq, p_name, p_event, p_status, p_at) AS s (seq, name, event, status, at)
-    ON CONFLICT DO NOTHING
+        SELECT p_attempt, s.seq, s.name, s.event, s.status, s.at
+        FROM unnest(p_seq, p_name, p_event, p_status, p_at) AS s (seq, name, event, status, at)
+        ON CONFLICT DO NOTHING;
+END
 $$;
 -- +goose StatementEnd
 

@@ -111,7 +111,8 @@ func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.R
 	return slots, stop, nil
 }
 
-// Trusted are the CSCA certificates as passive authentication wants them.
+// Trusted are the CSCA certificates, with their revocation list where there is
+// one, as passive authentication wants them.
 func (b *Bureau) Trusted() (*sod.Trust, error) {
 	ders, err := b.CSCAs()
 	if err != nil {
@@ -125,7 +126,20 @@ func (b *Bureau) Trusted() (*sod.Trust, error) {
 		}
 		certs = append(certs, c)
 	}
-	return sod.NewTrust(certs...)
+	trust, err := sod.NewTrust(certs...)
+	if err != nil {
+		return nil, err
+	}
+	if der, err := b.Certificate(crlName); err == nil {
+		crl, err := sod.ParseCRL(der)
+		if err == nil {
+			err = trust.AddCRL(crl)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the country signing CA's revocation list: %w", err)
+		}
+	}
+	return trust, nil
 }
 
 // Line opens this process's station and returns a line over it. Close ends the

@@ -155,7 +155,7 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	if product == nil {
 		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
 	}
-	p := &prover{line: l, session: s, image: im, claim: claim}
+	p := &prover{line: l, session: s, image: im, chip: chip}
 	for _, app := range product.Applications {
 		applet := l.Profiles.Applets[app.Applet]
 		if applet == nil {

@@ -16,7 +16,7 @@ import (
 	"cardbureau/cardio/lds/proof"
 	"cardbureau/cardio/lds/sod"
 	"cardbureau/personalization/image"
-	"cardbureau/personalization/store"
+	"cardbureau/personalization/profile"
 )
 
 // prover reads a card back as a border reader would, from a reset on, and
@@ -25,8 +25,13 @@ type prover struct {
 	line    *Line
 	session Session
 	image   *image.Image
-	claim   *store.Claim
+	chip    *profile.Chip
 	digest  []byte
+}
+
+// reader reads files in blocks as large as the chip gives.
+func (p *prover) reader(sm *lds.SecureMessaging) lds.Reader {
+	return lds.Reader{Card: sm, Block: p.chip.Limits.ResponseData}
 }
 
 // proofError says that a card is not what it should be, as opposed to a card
@@ -132,7 +137,7 @@ func (p *prover) whole(ctx context.Context, hidden bool) error {
 	}
 	defer func() { sm.Close() }()
 	files, ids, names := p.files()
-	read, err := lds.Reader{Card: sm}.Files(ctx, ids...)
+	read, err := p.reader(sm).Files(ctx, ids...)
 	if err != nil {
 		return failed(err)
 	}
@@ -240,7 +245,7 @@ func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
 		return failed(fmt.Errorf("transport PIN: %w", err))
 	}
 	want := p.image.Files["services"]
-	read, err := lds.Reader{Card: sm}.Files(ctx, lds.File{ID: fileServices, Size: len(want)})
+	read, err := p.reader(sm).Files(ctx, lds.File{ID: fileServices, Size: len(want)})
 	if err != nil {
 		return failed(fmt.Errorf("services file: %w", err))
 	}
@@ -276,7 +281,7 @@ func (p *prover) basicAccess(ctx context.Context) error {
 
 func (p *prover) com(ctx context.Context, sm *lds.SecureMessaging) error {
 	want := p.image.Files["com"]
-	read, err := lds.Reader{Card: sm}.Files(ctx, lds.File{ID: lds.FileCOM, Size: len(want)})
+	read, err := p.reader(sm).Files(ctx, lds.File{ID: lds.FileCOM, Size: len(want)})
 	if err != nil {
 		return failed(fmt.Errorf("EF.COM: %w", err))
 	}

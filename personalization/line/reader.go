@@ -44,7 +44,13 @@ func (r *PCSC) Present(ctx context.Context) (Session, error) {
 		}
 		conn, err := r.context.Connect(ctx, r.name)
 		if errors.Is(err, pcsc.ErrNoCard) || errors.Is(err, pcsc.ErrRemoved) {
-			continue
+			// The service has not noticed yet that the card is gone.
+			select {
+			case <-time.After(50 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		if err != nil {
 			return nil, err

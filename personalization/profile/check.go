@@ -68,6 +68,9 @@ func (s *Set) checkChip(d *document, c *Chip) (out Problems) {
 	if c.Limits.CommandData < 32 || c.Limits.CommandData > 65535 {
 		bad("$.limits.commandData", "commandData must be 32 to 65535 bytes")
 	}
+	if c.Limits.ResponseData < 0 || c.Limits.ResponseData > 65000 {
+		bad("$.limits.responseData", "responseData must be 0 to 65000 bytes")
+	}
 	if c.Limits.FileSize < 256 {
 		bad("$.limits.fileSize", "fileSize must be at least 256 bytes")
 	}

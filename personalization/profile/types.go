@@ -94,8 +94,9 @@ type Chip struct {
 	} `yaml:"globalplatform"`
 	Keys   map[string]KeySet `yaml:"keys"`
 	Limits struct {
-		CommandData int `yaml:"commandData"` // bytes of one command's data field
-		FileSize    int `yaml:"fileSize"`    // bytes of one elementary file
+		CommandData  int `yaml:"commandData"`  // bytes of one command's data field
+		ResponseData int `yaml:"responseData"` // bytes asked for by one READ BINARY; 0: what a short answer carries
+		FileSize     int `yaml:"fileSize"`     // bytes of one elementary file
 	} `yaml:"limits"`
 
 	file string

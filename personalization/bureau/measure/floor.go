@@ -21,12 +21,9 @@ import (
 	"cardbureau/personalization/vault"
 )
 
-// What a block carries at best: STORE DATA at level 33 without extended
-// length, and READ BINARY under AES secure messaging in a short answer.
-const (
-	writeBlock = 239
-	readBlock  = 223
-)
+// readBlock is what READ BINARY under AES secure messaging carries in a short
+// answer; a chip that takes extended length gives more.
+const readBlock = 223
 
 // least is how many APDUs and bytes the content of one card needs at least,
 // once in and once out.
@@ -39,12 +36,15 @@ func (r *run) least(ctx context.Context, serial string) (apdus, octets float64, 
 	if err != nil {
 		return 0, 0, err
 	}
+	chip := r.b.Profiles.Chips[card.Chip]
+	write := gp.MaxPlainData(gp.Level(chip.GlobalPlatform.Level[0]), chip.Limits.CommandData > apdu.MaxShortData)
+	read := max(readBlock, chip.Limits.ResponseData)
 	sum := 0
 	for _, f := range im.Files {
 		sum += len(f)
-		apdus += float64((len(f) + readBlock - 1) / readBlock)
+		apdus += float64((len(f) + read - 1) / read)
 	}
-	apdus += float64((sum + writeBlock - 1) / writeBlock)
+	apdus += float64((sum + write - 1) / write)
 	return apdus, 2 * float64(sum), nil
 }
 

@@ -115,6 +115,7 @@ func TestRoles(t *testing.T) {
 		denied("auditor", b.auditor, sql)
 	}
 	denied("line", b.line, "UPDATE card_order SET state = 'issued'")
+	denied("line", b.line, "SELECT shift_doubts(NULL)")
 	denied("line", b.line, "SELECT settle_doubt(NULL, '', '', NULL, NULL, '')")
 	denied("intake", b.intake, "SELECT claim_order(NULL, 1, '', '', NULL, NULL, '')")
 	denied("intake", b.intake, "SELECT doubts()")

@@ -42,54 +42,22 @@ type ShiftDoubt struct {
 	StartedAt time.Time
 }
 
-// What has happened up to $2, which is null for now.
-const (
-	readerCountsSQL = `
-	WITH seen AS (
-		SELECT reader, session_id,
-			CASE WHEN settled_at <= coalesce($2::timestamptz, 'infinity') THEN settled END AS settled,
-			CASE WHEN finished_at <= coalesce($2::timestamptz, 'infinity') THEN outcome END AS outcome
-		FROM attempt WHERE started_at >= $1 AND started_at <= coalesce($2::timestamptz, 'infinity')
-	), ended AS (
-		SELECT reader, session_id, coalesce(settled, outcome) AS how FROM seen WHERE settled IS DISTINCT FROM 'resumed'
-	)
-	SELECT e.reader, s.station, count(*),
-		count(*) FILTER (WHERE how = 'issued'), count(*) FILTER (WHERE how = 'clean'), count(*) FILTER (WHERE how = 'spoiled'),
-		count(*) FILTER (WHERE how = 'quarantined'), count(*) FILTER (WHERE how = 'in-doubt'), count(*) FILTER (WHERE how IS NULL)
-	FROM ended e JOIN station_session s ON s.id = e.session_id
-	GROUP BY e.reader, s.station ORDER BY s.station, e.reader`
-
-	shiftDoubtsSQL = `
-	SELECT a.id, i.card_number, b.serial, a.reader, a.started_at
-	FROM attempt a JOIN image i ON i.id = a.image_id JOIN blank b ON b.id = a.blank_id
-	WHERE a.outcome = 'in-doubt' AND a.finished_at <= coalesce($1::timestamptz, 'infinity')
-		AND (a.settled_at IS NULL OR a.settled_at > $1)
-	ORDER BY a.started_at`
-)
-
-// ShiftWork says what was done in a shift.
-//
-// No role but the owner may read attempts, and no function that the others may
-// call tells their readers: the two queries are made as owner, in a transaction
-// that cannot write.
+// ShiftWork says what was done in a shift. Both parts are of one moment.
 func (s *Store) ShiftWork(ctx context.Context, sh stock.Shift) (Work, error) {
-	owner, err := s.pool(ctx, roleOwner, 1)
-	if err != nil {
-		return Work{}, err
-	}
-	defer owner.Close()
 	end := pgtype.Timestamptz{Time: sh.ClosedAt, Valid: !sh.ClosedAt.IsZero()}
 	var w Work
 	read := pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.RepeatableRead}
-	err = pgx.BeginTxFunc(ctx, owner, read, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, readerCountsSQL, sh.OpenedAt, end)
+	err := pgx.BeginTxFunc(ctx, s.desk, read, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT reader, station, attempts, issued, clean, spoiled, quarantined, in_doubt, running
+			FROM shift_readers($1, $2)`, sh.OpenedAt, end)
 		if err != nil {
 			return err
 		}
 		if w.Readers, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ReaderCount]); err != nil {
 			return err
 		}
-		if rows, err = tx.Query(ctx, shiftDoubtsSQL, end); err != nil {
+		rows, err = tx.Query(ctx, "SELECT attempt_id, card_number, serial, reader, started_at FROM shift_doubts($1)", end)
+		if err != nil {
 			return err
 		}
 		w.InDoubt, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ShiftDoubt])

@@ -111,7 +111,9 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return errors.New("the database has not been set up (cardbureau init)")
 	case err != nil:
 		return fmt.Errorf("connecting to the database: %w", err)
-	case version != schemaVersion():
+	case version > schemaVersion():
+		return fmt.Errorf("the database has schema %d, which is newer than this program's %d", version, schemaVersion())
+	case version < schemaVersion():
 		return fmt.Errorf("the database has schema %d and this program needs %d (cardbureau init brings it up)", version, schemaVersion())
 	}
 	return nil

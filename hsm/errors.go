@@ -29,6 +29,11 @@ var (
 	ErrClosed = errors.New("the HSM token was closed")
 )
 
+// errVanished: an object that was there and is no more. Another process may
+// have destroyed it; or the token has lost its storage, which SoftHSM does not
+// notice until it is initialized anew.
+var errVanished = errors.New("the key has vanished from the token")
+
 // remedy is what mends a class of errors.
 type remedy int
 
@@ -37,11 +42,15 @@ const (
 	remedySession               // replace the session, then once more
 	remedyLogin                 // log in once, then once more
 	remedyObject                // find the object again, then once more
-	remedyRestart               // finalize, initialize, log in, self-test
+	remedyRefresh               // finalize, initialize, log in, then once more
+	remedyRestart               // the same, but what was asked may have been done
 	remedyPIN                   // never again
 )
 
 func remedyFor(err error) remedy {
+	if errors.Is(err, errVanished) {
+		return remedyRefresh
+	}
 	var e pkcs11.Error
 	if !errors.As(err, &e) {
 		return remedyNone

@@ -60,6 +60,8 @@ type object struct {
 type objectCache struct {
 	mu sync.Mutex
 	m  map[objectKey]object
+	// seen holds what was found since the module was initialized.
+	seen map[objectKey]bool
 }
 
 func (c *objectCache) get(k objectKey) (object, bool) {
@@ -74,24 +76,52 @@ func (c *objectCache) put(k objectKey, o object) {
 	defer c.mu.Unlock()
 	if c.m == nil {
 		c.m = make(map[objectKey]object)
+		c.seen = make(map[objectKey]bool)
 	}
 	c.m[k] = o
+	c.seen[k] = true
 }
 
+// drop makes the next use look an object up again.
 func (c *objectCache) drop(k objectKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.m, k)
 }
 
+// forget is drop for what was destroyed.
+func (c *objectCache) forget(k objectKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.m, k)
+	delete(c.seen, k)
+}
+
+func (c *objectCache) wasSeen(k objectKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen[k]
+}
+
 func (c *objectCache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.m)
+	clear(c.seen)
 }
 
-// search returns the handles of all objects that fit a template.
+// search returns the handles of all objects that fit a template. Without a
+// login a token shows no private objects and calls that success, so nothing
+// found is believed only while the login stands.
 func (s *session) search(template ...*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
+	found, err := s.find(template)
+	if err == nil && len(found) == 0 && !s.loggedIn() {
+		return nil, pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN)
+	}
+	return found, err
+}
+
+func (s *session) find(template []*pkcs11.Attribute) ([]pkcs11.ObjectHandle, error) {
 	s.token.counts.add(fnFindObjects)
 	if err := s.mod.FindObjectsInit(s.h, template); err != nil {
 		return nil, err
@@ -158,6 +188,9 @@ func (s *session) lookup(class uint, label string) (object, error) {
 		return object{}, err
 	}
 	if len(all) == 0 {
+		if s.token.objects.wasSeen(k) {
+			return object{}, fmt.Errorf("%w: %s", errVanished, label)
+		}
 		return object{}, fmt.Errorf("%w: %s", ErrNoKey, label)
 	}
 	s.token.objects.put(k, all[0])
@@ -369,7 +402,7 @@ func (t *Token) Destroy(ctx context.Context, label string) error {
 			return fmt.Errorf("%w: %s", ErrNoKey, label)
 		}
 		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_CERTIFICATE} {
-			s.token.objects.drop(objectKey{class, label})
+			s.token.objects.forget(objectKey{class, label})
 		}
 		s.token.subkeys.Delete(label)
 		for _, h := range handles {

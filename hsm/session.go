@@ -64,6 +64,12 @@ func (s *session) login() error {
 	return fmt.Errorf("%w: log in: %v", ErrToken, err)
 }
 
+// loggedIn reports whether the user's login stands.
+func (s *session) loggedIn() bool {
+	info, err := s.mod.GetSessionInfo(s.h)
+	return err == nil && info.State == pkcs11.CKS_RW_USER_FUNCTIONS
+}
+
 func (s *session) doing() string {
 	if n := s.name.Load(); n != nil {
 		return *n
@@ -72,47 +78,48 @@ func (s *session) doing() string {
 }
 
 // do runs one operation on a session of the pool and applies the remedy that
-// its error calls for, at most once each. name says what it is, for errors.
-// fn may run again after an error that says that nothing was done.
+// its error calls for. name says what it is, for errors. fn runs again only
+// after an error that says that nothing was done, and each remedy is tried
+// once; broken sessions are replaced as often as there are sessions.
 func (t *Token) do(ctx context.Context, name string, fn func(*session) error) error {
-	var tried [remedyPIN + 1]bool
+	var tried [remedyPIN + 1]int
 	for {
 		err, remedy, epoch := t.once(ctx, name, fn)
 		if err == nil {
 			return nil
 		}
+		if remedy == remedyObject && tried[remedyObject] > 0 {
+			// Looked up again and still wrong: SoftHSM says so when its folder
+			// has vanished.
+			remedy = remedyRefresh
+		}
+		tried[remedy]++
+		failed := fmt.Errorf("%s: %w: %v", name, ErrToken, err)
 		switch remedy {
 		case remedyNone:
 			return wrap(name, err)
 		case remedyPIN:
 			t.refused.Store(true)
-			return fmt.Errorf("%s: %w", name, ErrPIN)
-		case remedySession, remedyLogin:
-			if tried[remedy] {
-				return fmt.Errorf("%s: %w: %v", name, ErrToken, err)
+			return wrap(name, ErrPIN)
+		case remedySession:
+			if tried[remedy] > t.cfg.Sessions {
+				return failed
 			}
-		case remedyObject:
-			// Handles in the cache are dropped by the operation itself. A
-			// second failure is the module's: SoftHSM says so when its folder
-			// has vanished.
-			if tried[remedyObject] {
-				remedy = remedyRestart
+		case remedyLogin, remedyObject:
+			if tried[remedy] > 1 {
+				return failed
 			}
-		}
-		if remedy == remedyRestart {
-			again := tried[remedyRestart]
-			if again {
-				return fmt.Errorf("%s: %w: %v", name, ErrToken, err)
+		case remedyRefresh, remedyRestart:
+			if tried[remedy] > 1 {
+				return failed
 			}
 			if rerr := t.restart(ctx, epoch, err); rerr != nil {
 				return wrap(name, rerr)
 			}
-			if !tried[remedyObject] {
-				// The operation may have been executed: its caller decides.
-				return fmt.Errorf("%s: %w: %v", name, ErrToken, err)
+			if remedy == remedyRestart {
+				return failed // it may have been done: the caller decides
 			}
 		}
-		tried[remedy] = true
 	}
 }
 
@@ -150,14 +157,23 @@ func (t *Token) once(ctx context.Context, name string, fn func(*session) error) 
 	what = remedyFor(err)
 	switch what {
 	case remedySession:
-		if oerr := s.reopen(); oerr != nil {
+		// The login ends with the last session of the process.
+		mended := s.reopen()
+		if mended == nil && !s.loggedIn() {
+			mended = s.login()
+		}
+		if errors.Is(mended, ErrPIN) {
+			return mended, remedyNone, t.epoch
+		}
+		if mended != nil {
 			what = remedyRestart
 		}
 	case remedyLogin:
-		if lerr := s.login(); lerr != nil {
-			if errors.Is(lerr, ErrPIN) {
-				return lerr, remedyNone, t.epoch
-			}
+		mended := s.login()
+		if errors.Is(mended, ErrPIN) {
+			return mended, remedyNone, t.epoch
+		}
+		if mended != nil {
 			what = remedyRestart
 		}
 	}

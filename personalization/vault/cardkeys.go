@@ -220,9 +220,10 @@ func (k *cardKeys) DeriveSession(ctx context.Context, kind byte, kdfContext []by
 
 // closeBase destroys what a session needs only while it is opened.
 func (k *cardKeys) closeBase() {
-	for _, key := range []*hsm.AESKey{k.enc, k.mac} {
-		if key != nil {
-			closeQuietly(key)
+	for _, key := range []**hsm.AESKey{&k.enc, &k.mac} {
+		if *key != nil {
+			closeQuietly(*key)
+			*key = nil
 		}
 	}
 }

@@ -324,6 +324,35 @@ func (k keeper) StoreData(e virtual.Env, p1, _ byte, data []byte) ([]byte, apdu.
 // everything, through transport keys, secrets, PUT KEY and the issuer's keys.
 func TestWholeCard(t *testing.T) {
 	c, _ := vaulttest.Provisioned(t)
+	wholeCard(t, c)
+	if s, err := c.Stats(t.Context()); err != nil || !s.DeriveInToken {
+		t.Errorf("keys are not derived in the token: %v", err)
+	}
+}
+
+// TestWholeCardWithoutDerivation is the same with a module that can neither
+// derive nor wrap as it should: keys pass through the agent's memory.
+func TestWholeCardWithoutDerivation(t *testing.T) {
+	c, err := vault.Start(t.Context(), vaulttest.Options(t, t.TempDir(), "--without", string(hsm.CanDerive)+","+string(hsm.CanWrapCBC)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Provision(t.Context(), vaulttest.Development); err != nil {
+		t.Fatal(err)
+	}
+	before, err := c.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wholeCard(t, c)
+	after, err := c.Stats(t.Context())
+	if err != nil || after.DeriveInToken || after.Operations["C_DeriveKey"] != before.Operations["C_DeriveKey"] {
+		t.Errorf("keys are derived in the token all the same: %v", err)
+	}
+}
+
+func wholeCard(t *testing.T, c *vault.Client) {
 	ctx := t.Context()
 	for _, tc := range []struct {
 		bits  int

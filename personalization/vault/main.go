@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +32,7 @@ type agentOptions struct {
 	pinEnv   string
 	lock     string
 	reserved string
+	without  string
 	sessions int
 	hang     time.Duration
 }
@@ -47,6 +49,7 @@ func parseAgentOptions(args []string, output io.Writer) (agentOptions, error) {
 	f.StringVar(&o.pinEnv, "pin-env", "", "environment `variable` with the PIN")
 	f.StringVar(&o.lock, "lock", "", "`file` that agents of one token lock while they make keys")
 	f.StringVar(&o.reserved, "reserved", "", "`parameters` for C_Initialize (NSS)")
+	f.StringVar(&o.without, "without", "", "`capabilities` not to use even where the self-test finds them, separated by commas")
 	f.IntVar(&o.sessions, "sessions", 2, "sessions that work at a time")
 	f.DurationVar(&o.hang, "hang-after", 30*time.Second, "time after which a call into the module counts as hung")
 	if err := f.Parse(args); err != nil {
@@ -83,7 +86,6 @@ func Main(args []string) int {
 	defer stop()
 	if err := runAgent(ctx, o); err != nil {
 		agent.Fail(codeOf(err), err)
-		fmt.Fprintln(os.Stderr, "hsm agent:", err)
 		return 1
 	}
 	return 0
@@ -140,8 +142,14 @@ func openToken(ctx context.Context, o *agentOptions) (*hsm.Token, error) {
 		return nil, fmt.Errorf("%w: %w", hsm.ErrPIN, err)
 	}
 	defer pin.Zero()
+	var without []hsm.Capability
+	for _, w := range strings.Split(o.without, ",") {
+		if w = strings.TrimSpace(w); w != "" {
+			without = append(without, hsm.Capability(w))
+		}
+	}
 	return hsm.Open(ctx, hsm.Config{
-		Module: o.module, Label: o.label, PIN: pin, Sessions: o.sessions, Reserved: o.reserved, HangAfter: o.hang,
+		Module: o.module, Label: o.label, PIN: pin, Sessions: o.sessions, Reserved: o.reserved, Without: without, HangAfter: o.hang,
 		OnHang: func(what string) {
 			// Neither the call nor the module can be stopped: the process must
 			// end, and its parent starts another.

@@ -91,11 +91,11 @@ func (r *rack) control(ctx context.Context, l net.Listener, ready func()) error 
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	defer l.Close()
-	if ready != nil {
-		ready()
-	}
 	var conns sync.WaitGroup
 	defer conns.Wait()
+	if ready != nil {
+		conns.Go(ready) // beside the loop, which answers the orders that it may give
+	}
 	for {
 		c, err := l.Accept()
 		if err != nil {

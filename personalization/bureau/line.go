@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"cardbureau/cardio/feeder"
@@ -81,6 +82,10 @@ func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.R
 	pc.Close()
 	if err != nil {
 		return nil, nil, err
+	}
+	if virtual != nil {
+		// The driver has two slots a copy: one may be without a rack behind it.
+		all = slices.DeleteFunc(all, func(name string) bool { _, ok := virtual[name]; return !ok })
 	}
 	names, err := ReaderNames(all, patterns)
 	if err != nil {

@@ -47,6 +47,7 @@ type cli struct {
 	Init    initCommand    `cmd:"" help:"Make a data folder: configuration, database, keys."`
 	Issue   issueCommand   `cmd:"" help:"Take a file of signed records in and make their cards."`
 	Serve   serveCommand   `cmd:"" help:"Answer the HTTP API."`
+	Order   orderCommand   `cmd:"" help:"Orders that wait for people."`
 	Lot     lotCommand     `cmd:"" help:"Release prepared orders to the line."`
 	Reader  readerCommand  `cmd:"" help:"List and watch readers."`
 	Card    cardCommand    `cmd:"" help:"Look at a card in a reader."`

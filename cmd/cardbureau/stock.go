@@ -17,6 +17,7 @@ type stockCommand struct {
 	Import  stockImport  `cmd:"" help:"Import a delivery list of blanks."`
 	Count   stockCount   `cmd:"" help:"Count every blank; list what is in doubt. Exit status 4 when something is."`
 	Sheet   stockSheet   `cmd:"" help:"Print the shift summary as PDF."`
+	Move    stockMove    `cmd:"" help:"Account for a blank outside the line: quarantined, spoiled, test, returned."`
 	Resolve stockResolve `cmd:"" help:"Give up a blank in doubt: two people say so, the order gets another blank."`
 }
 
@@ -151,5 +152,42 @@ func (c stockResolve) Run(ctx context.Context, g *globals) error {
 		return printJSON(map[string]string{"attempt": id.String(), "blank": c.To})
 	}
 	fmt.Printf("The blank of attempt %s is %s; its order gets a new card image and another blank\n", id, c.To)
+	return nil
+}
+
+type stockMove struct {
+	Serial   string `arg:"" help:"Serial number of the blank's chip."`
+	To       string `help:"What becomes of it." enum:"quarantined,spoiled,test,returned" required:""`
+	Reason   string `help:"Why, in one word." required:""`
+	Operator string `help:"Who says so." default:"${user}"`
+	Second   string `help:"Second person: needed for spoiled and for whatever was quarantined."`
+}
+
+func (stockMove) Example() string {
+	return "cardbureau stock move CBCB0001000100000007 --to spoiled --reason bent --operator amini --second rahmani --data /srv/bureau"
+}
+
+func (c stockMove) Run(ctx context.Context, g *globals) error {
+	b, err := openForDesk(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	m := store.BlankMove{Serial: c.Serial, To: stock.State(c.To), Reason: c.Reason}
+	if m.Approvers[0], err = b.Actor(ctx, "operator", c.Operator, "cli"); err != nil {
+		return err
+	}
+	if c.Second != "" {
+		if m.Approvers[1], err = b.Actor(ctx, "operator", c.Second, "cli"); err != nil {
+			return err
+		}
+	}
+	if err := b.Store.MoveBlank(ctx, m); err != nil {
+		return fmt.Errorf("blank %s: %w", c.Serial, err)
+	}
+	if g.JSON {
+		return printJSON(map[string]string{"blank": c.Serial, "state": c.To})
+	}
+	fmt.Printf("Blank %s is %s\n", c.Serial, c.To)
 	return nil
 }

@@ -237,7 +237,7 @@ func (b *Bureau) StartPreparation(ctx context.Context, workers int) (*store.Jobs
 		Store: b.Store, Vault: b.Vault, Verifier: b.Verifier(), Profiles: b.Profiles,
 		State: b.Config.State, Actor: actor,
 	}
-	return b.Store.StartJobs(ctx, store.JobOptions{Prepare: p.Prepare, Workers: workers, Logger: b.Log})
+	return b.Store.StartJobs(ctx, store.JobOptions{Prepare: p.Prepare, Workers: workers, Actor: actor, Logger: b.Log})
 }
 
 // Names of files in the data folder.

@@ -263,6 +263,22 @@ func (c virtualInsert) Run(ctx context.Context, g *globals) error {
 	})
 }
 
+// insertOnly puts a card into the first slot in place of one that was left
+// there.
+func insertOnly(ctx context.Context, control rack.Client, serial string) error {
+	a, err := control.Do(ctx, rack.Request{Op: "status"})
+	if err != nil {
+		return err
+	}
+	if len(a.Slots) > 0 && a.Slots[0].Card != "" {
+		if _, err := control.Do(ctx, rack.Request{Op: "remove"}); err != nil {
+			return err
+		}
+	}
+	_, err = control.Do(ctx, rack.Request{Op: "insert", Card: serial})
+	return err
+}
+
 // find reads what opens the card: it is printed on a real one.
 func (c virtualInsert) find(ctx context.Context, g *globals) (*image.Image, string, error) {
 	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})

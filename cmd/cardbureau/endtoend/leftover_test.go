@@ -1,0 +1,158 @@
+package endtoend
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cardbureau/cardio/virtual/pcscd"
+	"cardbureau/cardio/virtual/rack"
+)
+
+// folders are where processes of a data folder work: the folder, and the
+// private one of its PC/SC daemon.
+func folders(t testing.TB, dir string) []string {
+	t.Helper()
+	out := []string{dir}
+	if r, err := pcscd.ReadReaders(filepath.Join(dir, "run")); err == nil {
+		out = append(out, filepath.Dir(filepath.Dir(r.Socket)))
+	}
+	return out
+}
+
+// sockets is the folder of the database's socket, which postmaster.pid names.
+func sockets(t testing.TB, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "postgres", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(b), "\n")
+	if len(lines) < 5 || !strings.HasPrefix(filepath.Base(lines[4]), "cb-") {
+		t.Fatalf("postmaster.pid: %q", lines)
+	}
+	return lines[4]
+}
+
+// gone checks that nothing runs and nothing lies about any more.
+func gone(t testing.TB, folders []string, temporary ...string) {
+	t.Helper()
+	if left := users(folders...); len(left) > 0 {
+		t.Errorf("left over: %+v", left)
+	}
+	for _, f := range temporary {
+		if _, err := os.Stat(f); err == nil {
+			t.Errorf("%s is left over", f)
+		}
+	}
+}
+
+// TestKillEverything kills every process that an operator started, in the
+// middle of cards: the readers, the API server and the line. PostgreSQL goes on
+// alone; PC/SC daemon and HSM agents end with who started them. The next start
+// takes over what runs, clears away what lies about, and makes the cards that
+// are not in doubt; when the last one leaves, nothing runs.
+func TestKillEverything(t *testing.T) {
+	h := newHouse(t, 12)
+	readers, r := h.readers(2)
+	serve := h.start("serve", "--listen", "127.0.0.1:0", "--json")
+	serve.ready()
+	for slot := range 2 {
+		h.order(r, rack.Request{Op: "hold", Slot: slot, At: 40 + 30*slot})
+	}
+	issue := h.start("issue", h.file(5), "--json")
+	k := &killing{house: h, t: t, rack: r}
+	for slot := range 2 {
+		if k.held(issue, slot) == "" {
+			t.Fatal("a card was made before its point")
+		}
+	}
+	all := folders(t, h.dir)
+	socket := sockets(t, h.dir)
+	for _, p := range []*process{readers, serve, issue} {
+		p.kill()
+		h.keep(p)
+	}
+	// What ends by itself: all but PostgreSQL.
+	eventually(t, "PC/SC daemon and agents end with their parents", func() bool {
+		for _, p := range users(all...) {
+			if !strings.HasPrefix(p.folder, filepath.Join(h.dir, "postgres")) {
+				return false
+			}
+		}
+		return true
+	})
+	if len(users(all...)) == 0 {
+		t.Error("PostgreSQL ended too: nothing is left to take over")
+	}
+
+	// The stock is counted with no reader there; the books know of both cards.
+	c := h.count()
+	if c.Counts.InDoubt != 2 || c.Counts.OnHand != 10 {
+		t.Errorf("after the kill: %+v", c.Counts)
+	}
+	gone(t, all, socket)
+
+	// New readers find both cards still in their slots.
+	readers, r = h.readers(2)
+	gone(t, nil, all[1])
+	for _, s := range h.order(r, rack.Request{Op: "status"}).Slots {
+		if s.Card == "" {
+			t.Errorf("slot %d is empty", s.Slot)
+		}
+	}
+	if done := h.issue(nil, 0, 4); done.Issued != 3 {
+		t.Errorf("of three orders: %+v", done)
+	}
+	if c := h.count(); c.Counts.InDoubt != 2 || c.Counts.Issued != 3 {
+		t.Errorf("at the end: %+v", c.Counts)
+	}
+	all = append(all, folders(t, h.dir)...)
+	readers.stop()
+	h.keep(readers)
+	gone(t, all, all[len(all)-1])
+}
+
+// TestKillDemo kills the demo alone, while all that it started runs, and starts
+// it again at once in the same folder.
+func TestKillDemo(t *testing.T) {
+	dir, err := os.MkdirTemp("", "cb-demo-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	demo := func(records string) *process {
+		return launch(t, nil, program, "demo", "--dir", dir, "--records", records)
+	}
+	p := demo("12")
+	working := func() bool {
+		select {
+		case <-p.done:
+			t.Fatalf("the demo ended with %d\n%s", p.status, p.stderr.String())
+		default:
+		}
+		r, err := pcscd.ReadReaders(filepath.Join(dir, "run"))
+		if err != nil || len(r.Readers) == 0 || r.Readers[0].Control == "" {
+			return false
+		}
+		a, err := rack.Client{Socket: r.Readers[0].Control}.Do(t.Context(), rack.Request{Op: "status"})
+		return err == nil && a.Cards[rack.Issued] > 0
+	}
+	eventually(t, "the demo makes cards", working)
+	all := folders(t, dir)
+	temporary := []string{sockets(t, dir), all[1]}
+	p.kill()
+
+	p = demo("4")
+	if status := p.wait(); status != 0 {
+		t.Fatalf("the next demo ended with %d\n%s", status, p.stderr.String())
+	}
+	lines := strings.Split(strings.TrimSpace(p.stdout.String()), "\n")
+	var sum struct{ Records, Issued, Proven, BlanksUsed, InDoubt int }
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil || sum.Proven != 4 || sum.BlanksUsed != 4 {
+		t.Errorf("%v: %s", err, lines[len(lines)-1])
+	}
+	gone(t, all, temporary...)
+}

@@ -61,7 +61,7 @@ func (c cardVerify) Run(ctx context.Context, g *globals) error {
 	}
 	defer can.Zero()
 	defer mrz.Zero()
-	trust, err := c.trust(g)
+	trust, err := c.trust(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -164,9 +164,39 @@ func mrzDate(s string) string {
 }
 
 // trust is what passive authentication believes.
-func (c cardVerify) trust(g *globals) (*sod.Trust, error) {
+func (c cardVerify) trust(ctx context.Context, g *globals) (*sod.Trust, error) {
+	trust, err := c.cscas(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range c.CRL {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		crl, err := sod.ParseCRL(b)
+		if err == nil {
+			err = trust.AddCRL(crl)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return trust, nil
+}
+
+// cscas trusts the certificates that are named, or else the data folder's with
+// their revocation list.
+func (c cardVerify) cscas(ctx context.Context, g *globals) (*sod.Trust, error) {
+	if len(c.CSCA) == 0 {
+		b, err := bureau.Open(ctx, g.Data, bureau.Options{NoStore: true, NoVault: true})
+		if err != nil {
+			return nil, fmt.Errorf("no country signing certificate is known, name one with --csca: %w", err)
+		}
+		defer b.Close()
+		return b.Trusted()
+	}
 	var certs []*sod.Certificate
-	crls := map[string][]byte{}
 	for _, name := range c.CSCA {
 		b, err := os.ReadFile(name)
 		if err != nil {
@@ -178,48 +208,7 @@ func (c cardVerify) trust(g *globals) (*sod.Trust, error) {
 		}
 		certs = append(certs, found...)
 	}
-	if len(c.CSCA) == 0 {
-		b, err := bureau.Open(context.Background(), g.Data, bureau.Options{NoStore: true, NoVault: true})
-		if err != nil {
-			return nil, fmt.Errorf("no country signing certificate is known, name one with --csca: %w", err)
-		}
-		defer b.Close()
-		ders, err := b.CSCAs()
-		if err != nil {
-			return nil, err
-		}
-		for _, der := range ders {
-			cert, err := sod.ParseCertificate(der)
-			if err != nil {
-				return nil, err
-			}
-			certs = append(certs, cert)
-		}
-		if crl, err := b.Certificate("csca-crl"); err == nil {
-			crls["the data folder's CRL"] = crl
-		}
-	}
-	for _, name := range c.CRL {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		crls[name] = b
-	}
-	trust, err := sod.NewTrust(certs...)
-	if err != nil {
-		return nil, err
-	}
-	for name, b := range crls {
-		crl, err := sod.ParseCRL(b)
-		if err == nil {
-			err = trust.AddCRL(crl)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return trust, nil
+	return sod.NewTrust(certs...)
 }
 
 // Checks that this command adds to those of package lds.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cardbureau/cardio/pcsc"
+	"cardbureau/personalization/bureau"
+)
+
+// readerFlag chooses the reader of a command that works on one card.
+type readerFlag struct {
+	Reader string `help:"Reader by name or pattern; without it the only one with a card." placeholder:"NAME"`
+}
+
+// find names the reader to use: of those that the flag fits, the only one with
+// a card.
+func (f readerFlag) find(pc *pcsc.Context) (string, error) {
+	all, err := pc.Readers()
+	if err != nil {
+		return "", err
+	}
+	var patterns []string
+	if f.Reader != "" {
+		patterns = []string{f.Reader}
+	}
+	names, err := bureau.ReaderNames(all, patterns)
+	switch {
+	case err != nil:
+		return "", &exitError{exitUsage, err.Error()}
+	case len(all) == 0:
+		return "", errors.New("no reader is there: plug one in, or run cardbureau virtual run")
+	case len(names) == 0:
+		return "", fmt.Errorf("no reader is called %q: see cardbureau reader list", f.Reader)
+	}
+	var full []string
+	for _, name := range names {
+		if present, err := pc.Present(name); err == nil && present {
+			full = append(full, name)
+		}
+	}
+	switch len(full) {
+	case 0:
+		return "", fmt.Errorf("no card is in %s: put one in", strings.Join(names, " or "))
+	case 1:
+		return full[0], nil
+	}
+	return "", &exitError{exitUsage, fmt.Sprintf("cards are in %d readers: name one with --reader (%s)", len(full), strings.Join(full, ", "))}
+}
+
+// connect connects to the card, fresh from a reset. Call done in the end.
+func (f readerFlag) connect(ctx context.Context, g *globals) (conn *pcsc.Conn, done func(), err error) {
+	pc, err := openReaders(g)
+	if err != nil {
+		return nil, nil, err
+	}
+	name, err := f.find(pc)
+	if err == nil {
+		conn, err = pc.Connect(ctx, name)
+	}
+	if err != nil {
+		pc.Close()
+		return nil, nil, err
+	}
+	done = func() {
+		conn.Close(pcsc.Unpower)
+		pc.Close()
+	}
+	if err := conn.Reset(ctx, true); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return conn, done, nil
+}

@@ -55,10 +55,7 @@ func commands(t *testing.T) (*kong.Kong, []*kong.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var leaves []*kong.Node
-	for _, leaf := range parser.Model.Leaves(true) {
-		leaves = append(leaves, leaf)
-	}
+	leaves := parser.Model.Leaves(true)
 	if len(leaves) < 20 {
 		t.Fatalf("only %d commands", len(leaves))
 	}

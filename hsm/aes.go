@@ -57,17 +57,6 @@ func (t *Token) AES(ctx context.Context, label string) (*AESKey, error) {
 	return k, err
 }
 
-// AESAll finds every AES key with that label: more than one where two
-// processes made it at the same moment.
-func (t *Token) AESAll(ctx context.Context, label string) (n int, err error) {
-	err = t.do(ctx, "find "+label, func(s *session) error {
-		all, err := s.lookupAll(pkcs11.CKO_SECRET_KEY, label)
-		n = len(all)
-		return err
-	})
-	return n, err
-}
-
 // KeySize is 16, 24 or 32 bytes.
 func (k *AESKey) KeySize() int { return k.size }
 
@@ -133,18 +122,6 @@ func (k *AESKey) Close() error {
 		return nil
 	}
 	return err
-}
-
-// CloseKeys destroys several session keys on one session; nil entries are
-// skipped.
-func (t *Token) CloseKeys(keys ...*AESKey) error {
-	var errs []error
-	for _, k := range keys {
-		if k != nil {
-			errs = append(errs, k.Close())
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func (s *session) encrypt(mechanism uint, param any, h pkcs11.ObjectHandle, data []byte) ([]byte, error) {

@@ -2,8 +2,7 @@ package hsm
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,22 +21,6 @@ func objectID(label string, development bool) []byte {
 		return []byte(developmentID + label)
 	}
 	return []byte(label)
-}
-
-// KeyInfo describes a key of this program in the token; nothing in it is
-// secret.
-type KeyInfo struct {
-	Label       string
-	Role        string
-	Version     string
-	Type        string // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
-	KCV         string // six hexadecimal digits, see Token.List
-	Sensitive   bool
-	Extractable bool
-	// NeverExtractable: the token itself has never held the key otherwise.
-	// It is false for imported keys, whose past the token does not know.
-	NeverExtractable bool
-	Development      bool
 }
 
 // objectKey names an object in the cache.
@@ -166,12 +149,15 @@ func (s *session) uintAttribute(h pkcs11.ObjectHandle, typ uint) (uint, error) {
 	return word64(v[0]), nil
 }
 
+// word64 reads a CK_ULONG, which is as long as the machine's words are.
 func word64(b []byte) uint {
-	var n uint
-	for i := len(b) - 1; i >= 0; i-- { // CK_ULONG is in the machine's order; ours are all little-endian
-		n = n<<8 | uint(b[i])
+	switch len(b) {
+	case 8:
+		return uint(binary.NativeEndian.Uint64(b))
+	case 4:
+		return uint(binary.NativeEndian.Uint32(b))
 	}
-	return n
+	return 0
 }
 
 func truth(b []byte) bool { return len(b) == 1 && b[0] != 0 }
@@ -242,103 +228,6 @@ func (s *session) using(class uint, label string, fn func(object) error) error {
 	return err
 }
 
-// List describes the keys of this program in the token, by label.
-//
-// A KCV is, for AES keys that encipher, the first 3 bytes of the encryption of
-// sixteen bytes 01 (GPC_SPE_034 B.6); for other AES keys the token's
-// CKA_CHECK_VALUE, over sixteen bytes 00; for HMAC keys the first 3 bytes of
-// the HMAC of nothing; for EC keys those of the SHA-256 of the uncompressed
-// public point.
-func (t *Token) List(ctx context.Context) ([]KeyInfo, error) {
-	var out []KeyInfo
-	err := t.do(ctx, "list keys", func(s *session) error {
-		out = nil
-		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY} {
-			handles, err := s.search(attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_TOKEN, true))
-			if err != nil {
-				return err
-			}
-			for _, h := range handles {
-				info, ok, err := s.describe(class, h)
-				if err != nil {
-					return err
-				}
-				if ok {
-					out = append(out, info)
-				}
-			}
-		}
-		return nil
-	})
-	slices.SortFunc(out, func(a, b KeyInfo) int { return strings.Compare(a.Label, b.Label) })
-	return out, err
-}
-
-func (s *session) describe(class uint, h pkcs11.ObjectHandle) (info KeyInfo, ok bool, err error) {
-	v, err := s.attributes(h, pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SENSITIVE,
-		pkcs11.CKA_EXTRACTABLE, pkcs11.CKA_NEVER_EXTRACTABLE)
-	if err != nil {
-		return info, false, err
-	}
-	info = KeyInfo{
-		Label:            string(v[0]),
-		Development:      strings.HasPrefix(string(v[1]), developmentID),
-		Sensitive:        truth(v[3]),
-		Extractable:      truth(v[4]),
-		NeverExtractable: truth(v[5]),
-	}
-	if info.Role, info.Version, ok = ParseLabel(info.Label); !ok {
-		return info, false, nil
-	}
-	switch keyType := word64(v[2]); {
-	case class == pkcs11.CKO_PRIVATE_KEY && keyType == pkcs11.CKK_EC:
-		curve, point, err := s.publicPoint(info.Label)
-		if err != nil {
-			return info, false, err
-		}
-		sum := sha256.Sum256(point)
-		info.Type = "EC " + curve.Params().Name
-		info.KCV = hex.EncodeToString(sum[:3])
-	case keyType == pkcs11.CKK_AES:
-		n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
-		if err != nil {
-			return info, false, err
-		}
-		info.Type = fmt.Sprintf("AES-%d", n*8)
-		info.KCV = s.aesKCV(h)
-	case keyType == pkcs11.CKK_GENERIC_SECRET:
-		n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
-		if err != nil {
-			return info, false, err
-		}
-		info.Type = fmt.Sprintf("HMAC-%d", n*8)
-		if mac, err := s.sign(pkcs11.CKM_SHA256_HMAC, h, nil); err == nil {
-			info.KCV = hex.EncodeToString(mac[:3])
-		}
-	default:
-		info.Type = "other"
-	}
-	return info, true, nil
-}
-
-// aesKCV is empty where the token gives none.
-func (s *session) aesKCV(h pkcs11.ObjectHandle) string {
-	v, err := s.attributes(h, pkcs11.CKA_ENCRYPT)
-	if err == nil && truth(v[0]) {
-		ones := make([]byte, blockSize)
-		for i := range ones {
-			ones[i] = 1
-		}
-		if out, err := s.encrypt(pkcs11.CKM_AES_ECB, nil, h, ones); err == nil {
-			return hex.EncodeToString(out[:3])
-		}
-	}
-	if v, err = s.attributes(h, pkcs11.CKA_CHECK_VALUE); err == nil && len(v[0]) >= 3 {
-		return hex.EncodeToString(v[0][:3])
-	}
-	return ""
-}
-
 // Exists reports whether a secret or private key has that label, and whether
 // it is for development only.
 func (t *Token) Exists(ctx context.Context, label string) (exists, development bool, err error) {
@@ -356,38 +245,6 @@ func (t *Token) Exists(ctx context.Context, label string) (exists, development b
 		return nil
 	})
 	return exists, development, err
-}
-
-// Versions lists the versions of a role that the token holds, in
-// lexicographic order of equal lengths ("2" before "10").
-func (t *Token) Versions(ctx context.Context, role string) ([]string, error) {
-	var out []string
-	err := t.do(ctx, "find keys of role "+role, func(s *session) error {
-		out = nil
-		for _, class := range []uint{pkcs11.CKO_SECRET_KEY, pkcs11.CKO_PRIVATE_KEY} {
-			handles, err := s.search(attr(pkcs11.CKA_CLASS, class), attr(pkcs11.CKA_TOKEN, true))
-			if err != nil {
-				return err
-			}
-			for _, h := range handles {
-				v, err := s.attributes(h, pkcs11.CKA_LABEL)
-				if err != nil {
-					return err
-				}
-				if r, version, ok := ParseLabel(string(v[0])); ok && r == role {
-					out = append(out, version)
-				}
-			}
-		}
-		return nil
-	})
-	slices.SortFunc(out, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(a) - len(b)
-		}
-		return strings.Compare(a, b)
-	})
-	return slices.Compact(out), err
 }
 
 // Destroy destroys everything of that label in the token: keys and

@@ -84,7 +84,7 @@ func (s *session) doing() string {
 func (t *Token) do(ctx context.Context, name string, fn func(*session) error) error {
 	var tried [remedyPIN + 1]int
 	for {
-		err, remedy, epoch := t.once(ctx, name, fn)
+		remedy, epoch, err := t.once(ctx, name, fn)
 		if err == nil {
 			return nil
 		}
@@ -126,31 +126,31 @@ func (t *Token) do(ctx context.Context, name string, fn func(*session) error) er
 func wrap(name string, err error) error { return fmt.Errorf("%s: %w", name, err) }
 
 // once runs fn on one session, with the gate held.
-func (t *Token) once(ctx context.Context, name string, fn func(*session) error) (err error, what remedy, epoch uint64) {
+func (t *Token) once(ctx context.Context, name string, fn func(*session) error) (what remedy, epoch uint64, err error) {
 	if t.refused.Load() {
-		return ErrPIN, remedyNone, 0
+		return remedyNone, 0, ErrPIN
 	}
 	t.gate.RLock()
 	if t.down != nil && !t.closed && !time.Now().Before(t.retryAt) {
 		epoch, cause := t.epoch, t.down
 		t.gate.RUnlock()
 		if err := t.restart(ctx, epoch, cause); err != nil {
-			return err, remedyNone, 0
+			return remedyNone, 0, err
 		}
 		t.gate.RLock()
 	}
 	defer t.gate.RUnlock()
 	switch {
 	case t.closed:
-		return ErrClosed, remedyNone, 0
+		return remedyNone, 0, ErrClosed
 	case t.down != nil:
-		return t.down, remedyNone, 0
+		return remedyNone, 0, t.down
 	}
 	var s *session
 	select {
 	case s = <-t.pool:
 	case <-ctx.Done():
-		return ctx.Err(), remedyNone, 0
+		return remedyNone, 0, ctx.Err()
 	}
 	defer func() { t.pool <- s }()
 	err = s.run(t, name, fn)
@@ -163,7 +163,7 @@ func (t *Token) once(ctx context.Context, name string, fn func(*session) error) 
 			mended = s.login()
 		}
 		if errors.Is(mended, ErrPIN) {
-			return mended, remedyNone, t.epoch
+			return remedyNone, t.epoch, mended
 		}
 		if mended != nil {
 			what = remedyRestart
@@ -171,13 +171,13 @@ func (t *Token) once(ctx context.Context, name string, fn func(*session) error) 
 	case remedyLogin:
 		mended := s.login()
 		if errors.Is(mended, ErrPIN) {
-			return mended, remedyNone, t.epoch
+			return remedyNone, t.epoch, mended
 		}
 		if mended != nil {
 			what = remedyRestart
 		}
 	}
-	return err, what, t.epoch
+	return what, t.epoch, err
 }
 
 // run marks the session as busy while fn runs.

@@ -133,6 +133,7 @@ func (t *Token) start(ctx context.Context) (err error) {
 	t.epoch++
 	t.objects.clear()
 	t.subkeys.Clear()
+	t.running.Clear()
 	defer func() {
 		if err != nil {
 			_ = t.mod.Finalize()

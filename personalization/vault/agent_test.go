@@ -315,6 +315,12 @@ func TestHalfMadeToken(t *testing.T) {
 
 func TestCancelledCall(t *testing.T) {
 	c, _ := vaulttest.Provisioned(t)
+	chip, _ := newBlank(t, c, 128, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
+	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.LevelFull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ch.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.PersonRef(ctx, "1"); !errors.Is(err, context.Canceled) {
@@ -322,6 +328,18 @@ func TestCancelledCall(t *testing.T) {
 	}
 	if _, err := c.PersonRef(t.Context(), "1"); err != nil {
 		t.Errorf("the one after: %v", err)
+	}
+	// Whether the agent wrapped is not known: the session is over.
+	command := []apdu.Command{gp.GetDataCommand(gp.TagCPLC)}
+	if _, err := ch.Wrap(ctx, command); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled Wrap: %v", err)
+	}
+	if _, err := ch.Wrap(t.Context(), command); !errors.Is(err, vault.ErrChannelGone) {
+		t.Errorf("the one after: %v", err)
+	}
+	ch.Close()
+	if s, err := c.Stats(t.Context()); err != nil || s.OpenChannels != 0 {
+		t.Errorf("%d channels are left open, %v", s.OpenChannels, err)
 	}
 }
 

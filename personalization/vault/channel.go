@@ -20,6 +20,9 @@ type Channel struct {
 	id         uint64
 	level      gp.Level
 	once       sync.Once
+	// abandoned: a call was given up, so nobody here knows how far the agent's
+	// half of the session went.
+	abandoned bool
 }
 
 var _ gp.Channel = (*Channel)(nil)
@@ -47,14 +50,20 @@ func onChannel[Out any](ctx context.Context, ch *Channel, method string, in any)
 	defer cancel()
 	var out Out
 	p := ch.client.process
-	if p.Generation() != ch.generation {
+	switch {
+	case p.Generation() != ch.generation:
 		return out, fmt.Errorf("%w: another agent runs now", ErrChannelGone)
+	case ch.abandoned && method != methodCloseChannel:
+		return out, fmt.Errorf("%w: a call was given up before", ErrChannelGone)
 	}
 	err := p.CallIn(ctx, ch.generation, method, in, &out)
 	if errors.Is(err, ErrAgentGone) {
-		err = fmt.Errorf("%w: %w", ErrChannelGone, err)
+		return out, fmt.Errorf("%w: %w", ErrChannelGone, err)
 	}
-	return out, localError(err)
+	if err = localError(ctx, err); ctx.Err() != nil && err != nil {
+		ch.abandoned = true
+	}
+	return out, err
 }
 
 // Wrap protects a batch of commands, ready to send in this order.

@@ -49,7 +49,7 @@ func Start(ctx context.Context, opt Options) (*Client, error) {
 		Permanent:    func(code string) bool { return code == "pin" },
 	})
 	if err != nil {
-		return nil, localError(err)
+		return nil, localError(ctx, err)
 	}
 	return &Client{process: p}, nil
 }
@@ -72,7 +72,7 @@ func call[Out any](ctx context.Context, c *Client, method string, in any) (Out, 
 	defer cancel()
 	var out Out
 	generation, err := c.process.Call(ctx, method, in, &out)
-	return out, generation, localError(err)
+	return out, generation, localError(ctx, err)
 }
 
 // Keys lists the token's keys of this program, by label.

@@ -87,12 +87,15 @@ func (e *Error) Error() string { return e.text }
 func (e *Error) Unwrap() error { return e.cause }
 
 // localError turns what the agent package returns into this package's errors.
-func localError(err error) error {
+func localError(ctx context.Context, err error) error {
 	var remote *agent.RemoteError
 	if !errors.As(err, &remote) {
 		return err
 	}
 	if remote.Code == agent.CodeCancelled {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		return fmt.Errorf("the HSM agent: %w", context.Canceled)
 	}
 	e := errorOf(remote.Code, remote.Text)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -92,13 +93,13 @@ func (d *demo) clear() error {
 	if _, err := os.Stat(filepath.Join(d.dir, marker)); err != nil {
 		return fmt.Errorf("%s is in use and no demo made it: name another folder with --dir", d.dir)
 	}
+	if err := d.alone(); err != nil {
+		return err
+	}
 	if err := d.retire(); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(d.dir); err != nil {
-		return err
-	}
-	return d.mark()
+	return d.empty()
 }
 
 func (d *demo) mark() error {
@@ -106,6 +107,62 @@ func (d *demo) mark() error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(d.dir, marker), nil, 0o600)
+}
+
+// endTime is how long what a killed demo started may take to end: a card in
+// hand is finished first.
+const endTime = 30 * time.Second
+
+// alone waits until no command of a killed demo works in the folder any more.
+func (d *demo) alone() error {
+	deadline := time.Now().Add(endTime)
+	for {
+		pid := d.worker()
+		switch {
+		case pid == 0:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("%s is in use by process %d: end it, or name another folder with --dir", d.dir, pid)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// worker is a process that was given the folder as its data folder; 0 when
+// there is none.
+func (d *demo) worker() int {
+	argument := []byte("\x00--data\x00" + d.dir + "\x00")
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err == nil && bytes.Contains(b, argument) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			return pid
+		}
+	}
+	return 0
+}
+
+// empty removes what is in the folder, the mark excepted: whoever is
+// interrupted here can begin again. What a killed command had started (initdb)
+// may write a moment longer.
+func (d *demo) empty() error {
+	deadline := time.Now().Add(endTime)
+	for {
+		entries, err := os.ReadDir(d.dir)
+		for _, e := range entries {
+			if e.Name() != marker {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(d.dir, e.Name())))
+			}
+		}
+		if err == nil && len(entries) <= 1 {
+			return nil
+		}
+		if err != nil && time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // retire stops a database server that a killed demo left behind: opening the
@@ -127,9 +184,11 @@ func (d *demo) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "\n— "+format+"\n", args...)
 }
 
-// command is one of this program's commands on the demo's folder.
+// command is one of this program's commands on the demo's folder. It is told
+// to stop when the demo dies, however it does.
 func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.self, append(args, "--data", d.dir)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.Stderr = os.Stderr
@@ -160,9 +219,9 @@ func (d *demo) do(ctx context.Context, args ...string) ([]byte, error) {
 // start runs a command in the background and waits for its first line.
 func (d *demo) start(ctx context.Context, args ...string) ([]byte, error) {
 	d.show(args)
-	// Stopped by stop, after the others; it ends with this process in any case.
+	// Stopped by stop, after the others, and not by a terminal's Ctrl-C.
 	cmd := d.command(context.WithoutCancel(ctx), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr.Setpgid = true
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

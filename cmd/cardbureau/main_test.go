@@ -15,14 +15,20 @@ import (
 // TestMain makes the test binary the program: under the name cardbureau it is
 // on the path of scripts, and starts its own HSM agent as the real one does.
 func TestMain(m *testing.M) {
+	// A program under the race detector sleeps a second before it exits, and
+	// these tests run hundreds.
+	os.Setenv("GORACE", race)
 	testscript.Main(m, map[string]func(){"cardbureau": func() { os.Exit(run(os.Args[1:])) }})
 }
+
+const race = "atexit_sleep_ms=5"
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TMPDIR", os.TempDir()) // sockets have short paths
+			e.Setenv("GORACE", race)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 
@@ -25,7 +26,11 @@ type profileCommand struct {
 func loadProfiles(g *globals) (*profile.Set, error) {
 	sources := []fs.FS{profiles.FS}
 	if cfg, err := bureau.LoadConfig(g.Data); err == nil && cfg.Profiles.Folder != "" {
-		sources = append(sources, os.DirFS(cfg.Profiles.Folder))
+		folder := cfg.Profiles.Folder
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(g.Data, folder)
+		}
+		sources = append(sources, os.DirFS(folder))
 	}
 	return profile.Load(sources...)
 }

@@ -42,17 +42,16 @@ func (r result) bin() feeder.Bin {
 
 // Stable reason codes of outcomes, for the journal and the audit.
 const (
-	reasonUnknownChip  = "unknown-chip"
-	reasonKeysDiffer   = "keys-differ"
-	reasonCardSilent   = "card-silent"
-	reasonCardRefused  = "card-refused"
-	reasonKeysAbsent   = "hsm-unavailable"
-	reasonImage        = "image-unreadable"
-	reasonProof        = "proof-failed"
-	reasonKCV          = "kcv-differs"
-	reasonDatabase     = "database-unavailable"
-	reasonInterrupted  = "interrupted"
-	reasonStillUnknown = "still-unknown"
+	reasonUnknownChip = "unknown-chip"
+	reasonKeysDiffer  = "keys-differ"
+	reasonCardSilent  = "card-silent"
+	reasonCardRefused = "card-refused"
+	reasonKeysAbsent  = "hsm-unavailable"
+	reasonImage       = "image-unreadable"
+	reasonProof       = "proof-failed"
+	reasonKCV         = "kcv-differs"
+	reasonDatabase    = "database-unavailable"
+	reasonInterrupted = "interrupted"
 )
 
 // card makes one card, or says why not.

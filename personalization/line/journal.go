@@ -7,9 +7,9 @@ import (
 	"cardbureau/personalization/store"
 )
 
-// journal writes an attempt's steps down. An intent is written before anything
-// is sent for it; what became of it travels with the next intent or with the
-// outcome, since it only advises.
+// journal writes an attempt's steps down. The intent to change the card is in
+// the database before anything is sent for it; everything else travels with
+// the next such intent or with the outcome, since it only advises.
 type journal struct {
 	line       *Line
 	claim      *store.Claim
@@ -25,7 +25,7 @@ func (j *journal) add(name string, e store.Event) {
 }
 
 // note is profile.Run's Journal.
-func (j *journal) note(ctx context.Context, e profile.Event, steps []string) error {
+func (j *journal) note(ctx context.Context, e profile.Event, steps []string, writes bool) error {
 	for _, name := range steps {
 		j.add(name, store.Event(e))
 	}
@@ -35,6 +35,9 @@ func (j *journal) note(ctx context.Context, e profile.Event, steps []string) err
 	ev := j.base
 	ev.Kind, ev.Step = Working, steps[len(steps)-1]
 	j.line.event(ev)
+	if !writes {
+		return nil
+	}
 	return j.line.Station.Journal(ctx, j.claim.AttemptID, j.claim.Fence, j.take())
 }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,6 +66,10 @@ type Line struct {
 	Events func(Event)
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+
+	// known is how many released orders the last count left for cards that
+	// have not been begun since: no need to count again before each.
+	known atomic.Int64
 }
 
 // EventKind says what happened.
@@ -195,7 +200,7 @@ func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool))
 		case r.fatal != nil:
 			return r.fatal
 		case r.noOrder:
-			return nil
+			l.known.Store(0) // withdrawn meanwhile: count before the next
 		case err != nil && r.outcome != store.OutcomeIssued:
 			return err
 		case r.outcome == store.OutcomeClean:
@@ -224,11 +229,21 @@ const preparationPatience = time.Minute
 // image is still being made. Those in progress on other readers are those
 // readers' business.
 func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
+	if l.known.Add(-1) >= 0 {
+		return true, nil
+	}
 	coming, since := -1, l.now()
 	for {
 		counts, err := l.Store.OrderCounts(ctx, uuid.Nil)
-		if err != nil || counts[store.OrderReleased] > 0 || counts[store.OrderAccepted] == 0 {
-			return counts[store.OrderReleased] > 0, err
+		if err != nil {
+			return false, err
+		}
+		if n := counts[store.OrderReleased]; n > 0 {
+			l.known.Store(int64(n - 1))
+			return true, nil
+		}
+		if counts[store.OrderAccepted] == 0 {
+			return false, nil
 		}
 		n, err := l.preparing(ctx)
 		if err != nil || n == 0 {

@@ -61,9 +61,11 @@ type Run struct {
 	Element func(name string) ([]byte, error)
 	// Prove checks the card as a reader would; stage is lds or locked.
 	Prove func(ctx context.Context, stage string) error
-	// Journal records what is about to be sent and what became of it. An
-	// error stops the run before anything more is sent.
-	Journal func(ctx context.Context, event Event, steps []string) error
+	// Journal records what is about to be sent and what became of it. writes
+	// says that commands that change the card come next: what is recorded must
+	// then be safe before Journal returns. An error stops the run before
+	// anything more is sent.
+	Journal func(ctx context.Context, event Event, steps []string, writes bool) error
 }
 
 // StepError says which step of a run failed.
@@ -167,10 +169,12 @@ func (r *Run) journal(ctx context.Context, e Event, steps ...*Step) error {
 		return nil
 	}
 	ids := make([]string, len(steps))
+	writes := false
 	for i, st := range steps {
 		ids[i] = st.ID
+		writes = writes || e == Intent && st.writes()
 	}
-	if err := r.Journal(ctx, e, ids); err != nil {
+	if err := r.Journal(ctx, e, ids, writes); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil

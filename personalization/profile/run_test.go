@@ -114,7 +114,7 @@ func newBench(t testing.TB) *bench {
 			return []byte("content of " + name), nil
 		},
 		Prove: func(_ context.Context, stage string) error { b.proofs = append(b.proofs, stage); return nil },
-		Journal: func(_ context.Context, e Event, steps []string) error {
+		Journal: func(_ context.Context, e Event, steps []string, _ bool) error {
 			for _, s := range steps {
 				b.events = append(b.events, fmt.Sprintf("%s %s", s, e))
 			}

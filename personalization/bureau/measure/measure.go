@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -101,9 +102,11 @@ type counter struct {
 }
 
 func (c *counter) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	runtime.LockOSThread() // the time is this thread's
 	start := threadTime()
 	out, err := c.card.Transmit(ctx, command)
 	c.busy.Add(int64(threadTime() - start))
+	runtime.UnlockOSThread()
 	c.apdus.Add(1)
 	c.sent.Add(int64(len(command)))
 	c.received.Add(int64(len(out)))

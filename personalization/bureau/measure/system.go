@@ -19,8 +19,7 @@ func processTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// threadTime is the processor time of the calling thread. Between two calls a
-// goroutine may have moved: over many cards such errors cancel out.
+// threadTime is the processor time of the calling thread.
 func threadTime() time.Duration {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {

@@ -33,7 +33,6 @@ type peer struct {
 	gen     []byte
 	key     []byte // ephemeral
 	point   []byte
-	macKey  []byte
 	theirs  []byte
 	secret  []byte
 	renew   bool

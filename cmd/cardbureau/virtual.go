@@ -244,39 +244,42 @@ func (c virtualInsert) Run(ctx context.Context, g *globals) error {
 	takeOut := func(ctx context.Context, control rack.Client) {
 		_, _ = control.Do(ctx, rack.Request{Op: "remove", Slot: 0})
 	}
-	return runRack(ctx, g.Data, 1, takeOut, func(d *pcscd.Daemon, control rack.Client) error {
+	put := func(control rack.Client, reader, socket string) error {
 		takeOut(ctx, control)
 		if _, err := control.Do(ctx, rack.Request{Op: "insert", Slot: 0, Card: serial}); err != nil {
 			return err
 		}
-		reader := d.Slots()[0].Reader
-		if g.JSON {
-			return printJSON(map[string]string{
-				"reader": reader, "PCSCLITE_CSOCK_NAME": d.Socket(), "documentNumber": im.DocumentNumber,
-				"birthDate": im.BirthDate, "expiry": im.ExpiryDate, "can": im.CAN,
-			})
+		return showInserted(g, im, reader, socket)
+	}
+	// Readers that run for this folder already are used; else ours run.
+	if r, err := pcscd.ReadReaders(filepath.Join(g.Data, "run")); err == nil && len(r.Readers) > 0 {
+		control := rack.Client{Socket: r.Readers[0].Control}
+		if _, err := control.Do(ctx, rack.Request{Op: "status"}); err == nil {
+			if err := put(control, r.Readers[0].Name, r.Socket); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			takeOut(context.WithoutCancel(ctx), control)
+			return nil
 		}
-		fmt.Printf("reader: %s\nPCSCLITE_CSOCK_NAME: %s\ndocument number: %s\nbirth date: %s\nexpiry: %s\nCAN: %s\n",
-			reader, d.Socket(), im.DocumentNumber, im.BirthDate, im.ExpiryDate, im.CAN)
-		fmt.Fprintln(os.Stderr, "The card is in the reader. Ctrl-C takes it out.")
-		return nil
+	}
+	return runRack(ctx, g.Data, 1, takeOut, func(d *pcscd.Daemon, control rack.Client) error {
+		return put(control, d.Slots()[0].Reader, d.Socket())
 	})
 }
 
-// insertOnly puts a card into the first slot in place of one that was left
-// there.
-func insertOnly(ctx context.Context, control rack.Client, serial string) error {
-	a, err := control.Do(ctx, rack.Request{Op: "status"})
-	if err != nil {
-		return err
+// showInserted prints what reader software needs to find and open the card.
+func showInserted(g *globals, im *image.Image, reader, socket string) error {
+	if g.JSON {
+		return printJSON(map[string]string{
+			"reader": reader, "PCSCLITE_CSOCK_NAME": socket, "documentNumber": im.DocumentNumber,
+			"birthDate": im.BirthDate, "expiry": im.ExpiryDate, "can": im.CAN,
+		})
 	}
-	if len(a.Slots) > 0 && a.Slots[0].Card != "" {
-		if _, err := control.Do(ctx, rack.Request{Op: "remove"}); err != nil {
-			return err
-		}
-	}
-	_, err = control.Do(ctx, rack.Request{Op: "insert", Card: serial})
-	return err
+	fmt.Printf("reader: %s\nPCSCLITE_CSOCK_NAME: %s\ndocument number: %s\nbirth date: %s\nexpiry: %s\nCAN: %s\n",
+		reader, socket, im.DocumentNumber, im.BirthDate, im.ExpiryDate, im.CAN)
+	fmt.Fprintln(os.Stderr, "The card is in the reader. Ctrl-C takes it out.")
+	return nil
 }
 
 // find reads what opens the card: it is printed on a real one.

@@ -24,9 +24,8 @@ type house struct {
 	dir string
 	env []string // of every command
 
-	log   bytes.Buffer // all that commands printed, both streams
-	made  int          // records made so far
-	first bool         // the data folder is there
+	log  bytes.Buffer // all that commands printed, both streams
+	made int          // records made so far
 }
 
 // newHouse makes a data folder with n blanks in the stock.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"cardbureau/cardio/virtual/pcscd"
@@ -115,19 +116,27 @@ func TestKillEverything(t *testing.T) {
 	gone(t, all, all[len(all)-1])
 }
 
-// TestKillDemo kills the demo alone, while all that it started runs, and starts
-// it again at once in the same folder.
-func TestKillDemo(t *testing.T) {
+// demo starts a demo in a folder of its own.
+func demo(t testing.TB, dir, records string) *process {
+	t.Helper()
+	return launch(t, nil, program, "demo", "--dir", dir, "--records", records)
+}
+
+func demoFolder(t testing.TB) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "cb-demo-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	demo := func(records string) *process {
-		return launch(t, nil, program, "demo", "--dir", dir, "--records", records)
-	}
-	p := demo("12")
-	working := func() bool {
+	return dir
+}
+
+// atWork waits until a demo makes cards, and returns where its processes work
+// and what it has in the temporary folder.
+func atWork(t testing.TB, p *process, dir string) (all, temporary []string) {
+	t.Helper()
+	eventually(t, "the demo makes cards", func() bool {
 		select {
 		case <-p.done:
 			t.Fatalf("the demo ended with %d\n%s", p.status, p.stderr.String())
@@ -139,13 +148,40 @@ func TestKillDemo(t *testing.T) {
 		}
 		a, err := rack.Client{Socket: r.Readers[0].Control}.Do(t.Context(), rack.Request{Op: "status"})
 		return err == nil && a.Cards[rack.Issued] > 0
-	}
-	eventually(t, "the demo makes cards", working)
-	all := folders(t, dir)
-	temporary := []string{sockets(t, dir), all[1]}
-	p.kill()
+	})
+	all = folders(t, dir)
+	return all, []string{sockets(t, dir), all[1]}
+}
 
-	p = demo("4")
+// TestKillDemo kills the demo alone, while all that it started runs, and starts
+// it again at once in the same folder.
+func TestKillDemo(t *testing.T) {
+	dir := demoFolder(t)
+	p := demo(t, dir, "12")
+	all, temporary := atWork(t, p, dir)
+	p.kill()
+	again(t, dir, all, temporary)
+}
+
+// TestKillDemoEarly kills it while the folder is being made.
+func TestKillDemoEarly(t *testing.T) {
+	dir := demoFolder(t)
+	for _, made := range []string{"cardbureau.toml", "softhsm/complete", "postgres.new-*", "postgres/postmaster.pid", "virtual/blanks"} {
+		p := demo(t, dir, "2")
+		eventually(t, made+" is made", func() bool {
+			found, _ := filepath.Glob(filepath.Join(dir, made))
+			return len(found) > 0
+		})
+		p.kill()
+	}
+	again(t, dir, []string{dir}, nil)
+}
+
+// again runs a demo where one was killed: it must do all its work, and leave
+// nothing behind.
+func again(t testing.TB, dir string, all, temporary []string) {
+	t.Helper()
+	p := demo(t, dir, "4")
 	if status := p.wait(); status != 0 {
 		t.Fatalf("the next demo ended with %d\n%s", status, p.stderr.String())
 	}
@@ -155,4 +191,24 @@ func TestKillDemo(t *testing.T) {
 		t.Errorf("%v: %s", err, lines[len(lines)-1])
 	}
 	gone(t, all, temporary...)
+}
+
+// TestInterruptDemo presses Ctrl-C, which a terminal sends to every process in
+// the foreground.
+func TestInterruptDemo(t *testing.T) {
+	dir := demoFolder(t)
+	p := demo(t, dir, "24")
+	all, temporary := atWork(t, p, dir)
+	if err := syscall.Kill(-p.pid(), syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if status := p.wait(); status != 1 {
+		t.Errorf("the demo ended with %d\n%s", status, p.stderr.String())
+	}
+	gone(t, all, temporary...)
+	h := &house{t: t, dir: dir}
+	if c := h.count(); c.Counts.InUse+c.Counts.InDoubt != 0 {
+		t.Errorf("a card in hand was not finished: %+v", c.Counts)
+	}
+	gone(t, all)
 }

@@ -21,7 +21,7 @@ import (
 )
 
 type demoCommand struct {
-	Dir     string `help:"Data folder of the demo; one that a demo made before is replaced." default:"${tmp}/cardbureau-demo" type:"path"`
+	Dir     string `help:"Data folder of the demo; one that a demo made before is replaced." default:"${demo}" type:"path"`
 	Records int    `help:"How many records." default:"24"`
 	Readers int    `help:"How many virtual readers." default:"2"`
 	Seed    uint64 `help:"Seed of the invented people." default:"1"`

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -80,7 +82,7 @@ func run(args []string) int {
 	var c cli
 	parser, err := kong.New(&c, kong.Name("cardbureau"),
 		kong.Description("Issues and personalizes smart cards. Every command has --help with an example."),
-		kong.Vars{"user": operator(), "tmp": os.TempDir()}, kong.Help(helpWithExample), kong.Exit(func(code int) { panic(exitNow(code)) }))
+		kong.Vars{"user": operator(), "demo": demoFolder()}, kong.Help(helpWithExample), kong.Exit(func(code int) { panic(exitNow(code)) }))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cardbureau:", err)
 		return exitFailed
@@ -146,6 +148,15 @@ func helpWithExample(options kong.HelpOptions, ctx *kong.Context) error {
 		}
 	}
 	return nil
+}
+
+// demoFolder is the demo's data folder: one a user, short enough for sockets.
+func demoFolder() string {
+	name := "cardbureau-demo"
+	if uid := os.Getuid(); uid != 0 {
+		name += "-" + strconv.Itoa(uid)
+	}
+	return filepath.Join(os.TempDir(), name)
 }
 
 // operator is who runs the program, for the audit.

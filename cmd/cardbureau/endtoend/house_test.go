@@ -151,6 +151,25 @@ func (h *house) order(c rack.Client, q rack.Request) rack.Answer {
 	return a
 }
 
+// insert puts a card into the first reader and waits until PC/SC has noticed.
+func (h *house) insert(c rack.Client, card string) {
+	h.t.Helper()
+	h.order(c, rack.Request{Op: "insert", Card: card})
+	reader := h.order(c, rack.Request{Op: "status"}).Slots[0].Reader
+	eventually(h.t, "the reader notices the card", func() bool {
+		for line := range bytes.Lines(h.must(0, "reader", "list", "--json")) {
+			var r struct {
+				Reader string
+				Card   bool
+			}
+			if err := json.Unmarshal(line, &r); err == nil && r.Reader == reader && r.Card {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // count is what stock count prints.
 type count struct {
 	Balanced bool

@@ -102,6 +102,7 @@ func (s *Set) checkApplet(d *document, a *Applet) (out Problems) {
 		ids             = map[string]bool{}
 		channel, proved bool
 		finalSeen       string
+		refused         bool // a write after the last final step is refused
 		provedLock      bool
 	)
 	for i := range a.Steps {
@@ -123,13 +124,22 @@ func (s *Set) checkApplet(d *document, a *Applet) (out Problems) {
 			bad(at, "step %q changes the card: say its kind (repeatable, resumable or final)", st.ID)
 		case st.Kind != "" && st.Kind != Repeatable && st.Kind != Resumable && st.Kind != Final:
 			bad(at+".kind", "kind %q is not known: use repeatable, resumable or final", st.Kind)
+		case st.SetStatus != nil && st.Kind != Final:
+			bad(at+".kind", "step %q moves the card's life cycle, which cannot be undone: its kind is final", st.ID)
 		case st.Kind == Final && st.Probe == nil:
 			bad(at, "final step %q has no probe: after a crash nobody could tell whether it was done", st.ID)
+		case st.PutKey != nil && st.Probe == nil:
+			bad(at, "step %q has no probe: after a crash nobody could tell which keys the card has", st.ID)
 		case st.Kind == Final && !proved:
 			bad(at, "final step %q comes before the proof: an unproven card would be locked", st.ID)
 		}
 		if writes && finalSeen != "" && st.Kind != Final {
 			bad(at, "step %q writes after final step %q", st.ID, finalSeen)
+		}
+		if writes {
+			// What was proven before is not what the card holds now.
+			proved = proved && st.Kind == Final
+			refused, provedLock = false, false
 		}
 		if st.Kind == Final {
 			finalSeen = st.ID
@@ -146,7 +156,7 @@ func (s *Set) checkApplet(d *document, a *Applet) (out Problems) {
 			case "lds":
 				proved = true
 			case "locked":
-				provedLock = finalSeen != ""
+				provedLock = finalSeen != "" && refused
 			default:
 				bad(at+".prove", "proof %q is not known: use lds or locked", st.Prove)
 			}
@@ -171,18 +181,21 @@ func (s *Set) checkApplet(d *document, a *Applet) (out Problems) {
 				bad(at+".set-status.card", "card state %q is not known", st.SetStatus.Card)
 			}
 		case st.Refused != nil:
+			refused = finalSeen != ""
 			if len(st.Refused.DGI) != 2 || len(st.Refused.Status) != 2 {
 				bad(at+".refused", "refused needs a dgi and a status of 2 bytes each")
+			} else if st.Refused.Status[0] == 0x90 {
+				bad(at+".refused.status", "status %s is no refusal", st.Refused.Status)
 			}
 		}
 	}
 	if !proved {
-		bad("$.steps", "no step proves the card: add prove: lds before the final steps")
+		bad("$.steps", "no step proves the card as it was written: add prove: lds before the final steps")
 	}
 	if finalSeen == "" {
 		bad("$.steps", "no final step locks the card")
 	} else if !provedLock {
-		bad("$.steps", "the lock is not proven: end with prove: locked")
+		bad("$.steps", "the lock is not proven: end with a write that is refused and prove: locked")
 	}
 	return out
 }
@@ -268,12 +281,48 @@ func (s *Set) checkProduct(d *document, p *Product) (out Problems) {
 	if y := p.Validity.LifetimeYears; y < 1 || y > 10 {
 		bad("$.validity.lifetimeYears", "a card lives 1 to 10 years, not %d", y)
 	}
+	return append(out, s.checkDataGroups(d, p)...)
+}
+
+// checkDataGroups compares the data groups that are made and signed with those
+// that are written: the proof of every card would find the difference, and the
+// blank would be lost.
+func (s *Set) checkDataGroups(d *document, p *Product) (out Problems) {
+	bad := func(format string, args ...any) { out = append(out, d.problem("$.dataGroups", format, args...)) }
+	stored := map[string]bool{}
+	for _, app := range p.Applications {
+		applet := s.Applets[app.Applet]
+		if applet == nil {
+			return nil // said already
+		}
+		for i := range applet.Steps {
+			if st := applet.Steps[i].Store; st != nil {
+				for _, g := range st.DGIs {
+					stored[g.Value] = true
+				}
+			}
+		}
+	}
 	have := map[int]bool{}
 	for _, n := range p.DataGroups {
 		have[n] = true
+		if name := fmt.Sprintf("file.dg%d", n); !stored[name] {
+			bad("data group %d is signed, and no step writes %s", n, name)
+		}
+	}
+	for n := 1; n <= 16; n++ {
+		if name := fmt.Sprintf("file.dg%d", n); stored[name] && !have[n] {
+			bad("a step writes %s, and data group %d is not among those that are made", name, n)
+		}
 	}
 	if !have[1] || !have[2] {
-		bad("$.dataGroups", "data groups 1 and 2 are mandatory (ICAO 9303-10)")
+		bad("data groups 1 and 2 are mandatory (ICAO 9303-10)")
+	}
+	if !have[14] {
+		bad("data group 14 is missing: without it no card could prove that its chip is genuine")
+	}
+	if stored["file.services"] && !have[13] {
+		bad("data group 13 is missing: nothing would vouch for the services file behind the PIN")
 	}
 	return out
 }

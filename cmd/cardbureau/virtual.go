@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cardbureau/cardio/pcsc"
 	"cardbureau/cardio/virtual"
 	"cardbureau/cardio/virtual/mrtd"
 	"cardbureau/cardio/virtual/nvm"
@@ -249,6 +250,9 @@ func (c virtualInsert) Run(ctx context.Context, g *globals) error {
 		if _, err := control.Do(ctx, rack.Request{Op: "insert", Slot: 0, Card: serial}); err != nil {
 			return err
 		}
+		if err := awaitCard(ctx, reader, socket); err != nil {
+			return err
+		}
 		return showInserted(g, im, reader, socket)
 	}
 	// Readers that run for this folder already are used; else ours run.
@@ -266,6 +270,21 @@ func (c virtualInsert) Run(ctx context.Context, g *globals) error {
 	return runRack(ctx, g.Data, 1, takeOut, func(d *pcscd.Daemon, control rack.Client) error {
 		return put(control, d.Slots()[0].Reader, d.Socket())
 	})
+}
+
+// awaitCard waits until PC/SC has seen the card, so that software that is told
+// of it finds it.
+func awaitCard(ctx context.Context, reader, socket string) error {
+	if err := pcsc.UseSocket(socket); err != nil {
+		return err
+	}
+	pc, err := pcsc.Open()
+	if err != nil {
+		return err
+	}
+	defer pc.Close()
+	_, err = pc.WaitCard(ctx, reader)
+	return err
 }
 
 // showInserted prints what reader software needs to find and open the card.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -135,14 +136,19 @@ func (b *Bureau) Trusted() (*sod.Trust, error) {
 	if err != nil {
 		return nil, err
 	}
-	if der, err := b.Certificate(crlName); err == nil {
-		crl, err := sod.ParseCRL(der)
-		if err == nil {
-			err = trust.AddCRL(crl)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the country signing CA's revocation list: %w", err)
-		}
+	der, err := b.Certificate(crlName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return trust, nil // what needs it says so: Trust.Current
+	}
+	var crl *sod.CRL
+	if err == nil {
+		crl, err = sod.ParseCRL(der)
+	}
+	if err == nil {
+		err = trust.AddCRL(crl)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the country signing CA's revocation list: %w", err)
 	}
 	return trust, nil
 }
@@ -153,6 +159,10 @@ func (b *Bureau) Line(ctx context.Context, actor store.Actor, events func(line.E
 	trust, err := b.Trusted()
 	if err != nil {
 		return nil, nil, err
+	}
+	// Without it no card could be proven, and every blank would be lost.
+	if err := trust.Current(time.Now()); err != nil {
+		return nil, nil, fmt.Errorf("no card can be proven: %w (cardbureau init --data %s issues a new list)", err, b.Dir)
 	}
 	if _, err := b.Store.OpenShift(ctx, actor); err != nil && !errors.Is(err, store.ErrWrongState) {
 		return nil, nil, fmt.Errorf("open the shift: %w", err)

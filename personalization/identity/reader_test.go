@@ -53,6 +53,10 @@ func TestPassiveAuthenticationAccepts(t *testing.T) {
 		t.Error(err)
 	}
 
+	if err := trust.Current(at); !errors.Is(err, sod.ErrRevocation) {
+		t.Errorf("without a CRL: %v", err)
+	}
+
 	// Revoked by a CRL of the same CSCA.
 	list, err := NewCRL(rand.Reader, CRLRequest{
 		CSCA: p.csca, CSCAKey: p.cscaKey, Number: 1, ThisUpdate: epoch.AddDate(0, 1, 20), NextUpdate: epoch.AddDate(0, 3, 0),
@@ -70,6 +74,15 @@ func TestPassiveAuthenticationAccepts(t *testing.T) {
 	}
 	if err := object.Verify(trust, at).Err(); !errors.Is(err, sod.ErrRevoked) {
 		t.Errorf("after revocation: %v", err)
+	}
+	if err := trust.Current(at); err != nil {
+		t.Error(err)
+	}
+	if err := trust.Current(epoch.AddDate(0, 3, 1)); !errors.Is(err, sod.ErrRevocation) {
+		t.Errorf("with a CRL that is out of date: %v", err)
+	}
+	if err := object.Verify(trust, epoch.AddDate(0, 3, 1)).Err(); !errors.Is(err, sod.ErrRevoked) {
+		t.Errorf("revoked by a CRL that is out of date: %v", err)
 	}
 
 	// Another State's CSCA.

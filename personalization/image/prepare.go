@@ -33,9 +33,6 @@ type Preparer struct {
 // certificate lists the same (ICAO 9303-12 section 7.1.1).
 const documentCode = "IR"
 
-// servicesFID is the services file behind the holder's PIN.
-const servicesFID = 0x0201
-
 // numberTries is how often another card number is drawn when one is taken.
 const numberTries = 8
 
@@ -181,7 +178,7 @@ func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile
 		case 11:
 			b, err = identity.DG11(details(r))
 		case 13:
-			b, err = identity.DG13(identity.HiddenFile{FID: servicesFID, Content: services})
+			b, err = identity.DG13(identity.HiddenFile{FID: identity.ServicesFID, Content: services})
 		case 14:
 			b, err = identity.DG14(chipKey)
 		default:

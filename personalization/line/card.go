@@ -54,8 +54,9 @@ const (
 	reasonInterrupted = "interrupted"
 )
 
-// card makes one card, or says why not.
-func (l *Line) card(ctx context.Context, reader string, s Session) result {
+// card makes one card, or says why not. claimed is called when the reader's
+// claim on an order is in the database, or is not to come.
+func (l *Line) card(ctx context.Context, reader string, s Session, claimed func()) result {
 	start := l.now()
 	l.event(Event{Reader: reader, Kind: Present})
 	chip, serial, err := Identify(ctx, s, s.ATR(), l.Profiles)
@@ -69,6 +70,7 @@ func (l *Line) card(ctx context.Context, reader string, s Session) result {
 		return result{refused: true, reason: reasonUnknownChip, detail: err.Error()}
 	}
 	claim, err := l.Station.Claim(ctx, store.ClaimRequest{Serial: serial, Reader: reader, Products: l.products(chip)})
+	claimed()
 	if err != nil {
 		return l.notClaimed(reader, serial, err)
 	}
@@ -173,6 +175,9 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 		if err != nil {
 			return nil, err
 		}
+	}
+	if p.evidence() == nil {
+		return nil, notProven("product %s has no step that proves the card", claim.Order.Product)
 	}
 	return p.evidence(), nil
 }

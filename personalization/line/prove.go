@@ -15,6 +15,7 @@ import (
 	"cardbureau/cardio/lds/datagroup"
 	"cardbureau/cardio/lds/proof"
 	"cardbureau/cardio/lds/sod"
+	"cardbureau/personalization/identity"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/profile"
 )
@@ -151,13 +152,19 @@ func (p *prover) whole(ctx context.Context, hidden bool) error {
 	if err := p.passive(read, names); err != nil {
 		return err
 	}
+	if err := p.vouched(); err != nil {
+		return err
+	}
 	der, err := datagroup.DG14(files["dg14"])
 	if err != nil {
-		return failed(err)
+		return notProven("DG14: %w", err)
 	}
 	dg14, err := lds.ParseSecurityInfos(der)
 	if err != nil {
-		return failed(err)
+		return notProven("DG14: %w", err)
+	}
+	if _, key, err := dg14.ChipAuthKey(); err != nil || !bytes.Equal(key, p.image.ChipKey) {
+		return notProven("DG14 does not name the chip's own key")
 	}
 	if sm, err = lds.ChipAuthentication(ctx, sm, dg14); err != nil {
 		return failed(fmt.Errorf("chip authentication: %w", err))
@@ -213,8 +220,15 @@ func (p *prover) passive(read [][]byte, names []string) error {
 	if object == nil {
 		return notProven("the card has no EF.SOD")
 	}
-	if err := object.Verify(p.line.Trust, p.line.now()).Err(); err != nil {
+	report := object.Verify(p.line.Trust, p.line.now())
+	if err := report.Err(); err != nil {
 		return notProven("passive authentication: %w", err)
+	}
+	// A reader passes over what it cannot check. Whoever issues may not.
+	for _, c := range report.Checks {
+		if !c.OK {
+			return notProven("passive authentication: %s was not checked: %s", c.Name, c.Reason)
+		}
 	}
 	groups := 0
 	for i, name := range names {
@@ -233,6 +247,20 @@ func (p *prover) passive(read [][]byte, names []string) error {
 	return nil
 }
 
+// vouched checks that the signed DG13 vouches for the file behind the holder's
+// PIN, which nobody else can compare.
+func (p *prover) vouched() error {
+	services := p.image.Files["services"]
+	if services == nil {
+		return nil
+	}
+	err := identity.CheckHiddenFile(p.image.Files["dg13"], identity.HiddenFile{FID: fileServices, Content: services})
+	if err != nil {
+		return notProven("DG13: %w", err)
+	}
+	return nil
+}
+
 // behindPIN verifies the transport PIN and reads the services file that it
 // opens until the card is locked.
 func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
@@ -245,6 +273,9 @@ func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
 		return failed(fmt.Errorf("transport PIN: %w", err))
 	}
 	want := p.image.Files["services"]
+	if want == nil {
+		return nil
+	}
 	read, err := p.reader(sm).Files(ctx, lds.File{ID: fileServices, Size: len(want)})
 	if err != nil {
 		return failed(fmt.Errorf("services file: %w", err))
@@ -256,7 +287,7 @@ func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
 }
 
 // fileServices is the services file behind the holder's PIN.
-const fileServices uint16 = 0x0201
+const fileServices uint16 = identity.ServicesFID
 
 // basicAccess opens the card as readers without PACE do and reads EF.COM.
 func (p *prover) basicAccess(ctx context.Context) error {

@@ -33,6 +33,8 @@ var (
 	ErrExpired = errors.New("a certificate is outside its validity")
 	// ErrRevoked says that the CSCA revoked the document signer.
 	ErrRevoked = errors.New("the document signer's certificate is revoked")
+	// ErrRevocation says that revocation cannot be checked.
+	ErrRevocation = errors.New("there is no current revocation list")
 	// ErrUsage marks a certificate that may not be used for this.
 	ErrUsage = errors.New("a certificate may not be used for this")
 	// ErrUnsupported marks an algorithm or key that this package does not know.

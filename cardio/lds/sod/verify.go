@@ -50,6 +50,18 @@ func (t *Trust) AddCRL(crl *CRL) error {
 	return fmt.Errorf("%w: nor this CRL", ErrUntrusted)
 }
 
+// Current reports whether revocation can be checked at a time: every trusted
+// CSCA needs a CRL that is not out of date. A reader gets along without; whoever
+// issues must not begin. The error matches ErrRevocation.
+func (t *Trust) Current(at time.Time) error {
+	for _, c := range t.cscas {
+		if reason := t.listed(c, at, nil); reason != "" {
+			return fmt.Errorf("%w: %s: %s", ErrRevocation, c.Subject(), reason)
+		}
+	}
+	return nil
+}
+
 // issuer finds the CSCA that issued a document signer's certificate.
 func (t *Trust) issuer(signer *Certificate) (*Certificate, error) {
 	id := sha256.Sum256(signer.Raw)
@@ -160,27 +172,39 @@ func (s *SOD) signingTime() error {
 }
 
 func (t *Trust) revocation(r *proof.Report, signer, csca *Certificate, at time.Time) {
+	revoked := false
+	reason := t.listed(csca, at, func(crl *CRL) { revoked = revoked || crl.revoked[signer.Serial.String()] })
+	switch {
+	case revoked:
+		r.Fail(CheckRevocation, ErrRevoked)
+	case reason != "":
+		r.Skip(CheckRevocation, reason)
+	default:
+		r.Pass(CheckRevocation, "")
+	}
+}
+
+// listed shows every CRL of a CSCA's name to look, those out of date too, and
+// says why there is none to rely on, "" when there is one.
+func (t *Trust) listed(csca *Certificate, at time.Time, look func(*CRL)) string {
 	t.mu.Lock()
 	crls := t.crls
 	t.mu.Unlock()
-	reason := "no CRL of this CSCA is given"
+	reason, current := "no CRL of this CSCA is given", false
 	for _, crl := range crls {
 		if !sameName(crl.issuer, csca.subject) {
 			continue
 		}
-		if crl.revoked[signer.Serial.String()] {
-			r.Fail(CheckRevocation, ErrRevoked)
-			return
+		if look != nil {
+			look(crl)
 		}
-		if !crl.NextUpdate.IsZero() && at.After(crl.NextUpdate) {
-			reason = "the CRL of this CSCA is out of date"
-			continue
+		if crl.NextUpdate.IsZero() || !at.After(crl.NextUpdate) {
+			current = true
 		}
-		reason = ""
+		reason = "the CRL of this CSCA is out of date"
 	}
-	if reason != "" {
-		r.Skip(CheckRevocation, reason)
-		return
+	if current {
+		return ""
 	}
-	r.Pass(CheckRevocation, "")
+	return reason
 }

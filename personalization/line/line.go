@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,9 +66,57 @@ type Line struct {
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 
-	// known is how many released orders the last count left for cards that
-	// have not been begun since: no need to count again before each.
-	known atomic.Int64
+	queue queue
+}
+
+// queue is what readers know of the released orders.
+type queue struct {
+	mu sync.Mutex
+	// known are orders that the last count found and no reader has been promised
+	// since: no need to count again before each card.
+	known int
+	// promised are orders that readers fetch blanks for and have not claimed yet;
+	// a count still finds them.
+	promised int
+}
+
+// take promises one of the known orders to a reader.
+func (q *queue) take() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.takeLocked()
+}
+
+func (q *queue) takeLocked() bool {
+	if q.known <= 0 {
+		return false
+	}
+	q.known--
+	q.promised++
+	return true
+}
+
+// counted takes over a fresh count and promises one of its orders, if any is
+// free.
+func (q *queue) counted(released int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.known = released - q.promised
+	return q.takeLocked()
+}
+
+// kept ends a promise: the order is claimed, or was not there.
+func (q *queue) kept() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.promised--
+}
+
+// forget has the next reader count again.
+func (q *queue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.known = 0
 }
 
 // EventKind says what happened.
@@ -123,12 +170,16 @@ func (s *Summary) count(o store.Outcome) {
 	}
 }
 
-// ErrReaderGivesUp: one card after another came back untouched, so something
-// other than the cards is wrong.
-var ErrReaderGivesUp = errors.New("several cards in a row could not be begun")
+// ErrReaderGivesUp: one card after another went wrong, so something other than
+// the cards is wrong, and every further blank would be lost to it.
+var ErrReaderGivesUp = errors.New("several cards in a row were not made")
 
-// maxClean is how many cards in a row a reader may give back untouched.
-const maxClean = 3
+// ErrNoOrderFits: orders are released, and none can be made on the blanks that
+// the reader is fed.
+var ErrNoOrderFits = errors.New("the released orders want another chip than the blanks have")
+
+// maxFailed is how many cards in a row a reader may not make before it gives up.
+const maxFailed = 3
 
 // Run works all slots until no released order is left, the blanks run out, or
 // ctx ends: a card in hand is then finished first. The error joins what
@@ -171,14 +222,16 @@ func (l *Line) Run(ctx context.Context, slots []Slot) (Summary, error) {
 
 // work is one reader's loop.
 func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool)) error {
-	clean := 0
+	failed, unwanted := 0, 0
 	for ctx.Err() == nil {
 		left, err := l.ordersLeft(ctx)
 		if err != nil || !left {
 			return ignoreStop(ctx, err)
 		}
+		kept := sync.OnceFunc(l.queue.kept)
 		l.event(Event{Reader: s.Reader.Name(), Kind: Waiting})
 		if err := s.Feeder.Next(ctx); err != nil {
+			kept()
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -186,11 +239,13 @@ func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool))
 		}
 		session, err := s.Reader.Present(ctx)
 		if err != nil {
+			kept()
 			return ignoreStop(ctx, err)
 		}
 		// From here on the card in hand is finished, whatever ctx says.
 		hand := context.WithoutCancel(ctx)
-		r := l.card(hand, s.Reader.Name(), session)
+		r := l.card(hand, s.Reader.Name(), session, kept)
+		kept()
 		err = session.Close()
 		note(r.outcome, r.refused)
 		if ferr := s.Feeder.Out(hand, r.bin()); ferr != nil {
@@ -200,15 +255,19 @@ func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool))
 		case r.fatal != nil:
 			return r.fatal
 		case r.noOrder:
-			l.known.Store(0) // withdrawn meanwhile: count before the next
+			l.queue.forget() // withdrawn meanwhile: count before the next
+			if unwanted++; unwanted == maxFailed {
+				return ErrNoOrderFits
+			}
 		case err != nil && r.outcome != store.OutcomeIssued:
 			return err
-		case r.outcome == store.OutcomeClean:
-			if clean++; clean == maxClean {
+		case r.outcome == store.OutcomeIssued:
+			failed, unwanted = 0, 0
+		case r.outcome != "":
+			unwanted = 0
+			if failed++; failed == maxFailed {
 				return fmt.Errorf("%w: %s", ErrReaderGivesUp, r.detail)
 			}
-		default:
-			clean = 0
 		}
 	}
 	return nil
@@ -229,7 +288,7 @@ const preparationPatience = time.Minute
 // image is still being made. Those in progress on other readers are those
 // readers' business.
 func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
-	if l.known.Add(-1) >= 0 {
+	if l.queue.take() {
 		return true, nil
 	}
 	coming, since := -1, l.now()
@@ -238,8 +297,7 @@ func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if n := counts[store.OrderReleased]; n > 0 {
-			l.known.Store(int64(n - 1))
+		if l.queue.counted(counts[store.OrderReleased]) {
 			return true, nil
 		}
 		if counts[store.OrderAccepted] == 0 {

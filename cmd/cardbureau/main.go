@@ -82,7 +82,7 @@ func run(args []string) int {
 	var c cli
 	parser, err := kong.New(&c, kong.Name("cardbureau"),
 		kong.Description("Issues and personalizes smart cards. Every command has --help with an example."),
-		kong.Vars{"user": operator(), "demo": demoFolder()}, kong.Help(helpWithExample), kong.Exit(func(code int) { panic(exitNow(code)) }))
+		variables(), kong.Help(helpWithExample), kong.Exit(func(code int) { panic(exitNow(code)) }))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cardbureau:", err)
 		return exitFailed
@@ -158,6 +158,9 @@ func demoFolder() string {
 	}
 	return filepath.Join(os.TempDir(), name)
 }
+
+// variables are the defaults in help texts and flags that depend on the machine.
+func variables() kong.Vars { return kong.Vars{"user": operator(), "demo": demoFolder()} }
 
 // operator is who runs the program, for the audit.
 func operator() string {

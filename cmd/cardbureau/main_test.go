@@ -57,7 +57,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 // commands are the leaves of the command line that people see.
 func commands(t *testing.T) (*kong.Kong, []*kong.Node) {
 	t.Helper()
-	parser, err := kong.New(&cli{}, kong.Name("cardbureau"), kong.Vars{"user": "tester", "tmp": t.TempDir()})
+	parser, err := kong.New(&cli{}, kong.Name("cardbureau"), variables())
 	if err != nil {
 		t.Fatal(err)
 	}

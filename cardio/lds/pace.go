@@ -167,7 +167,9 @@ func (p *pace) run(ctx context.Context, k []byte) ([]byte, error) {
 	return bytes.Clone(c.XOf(shared)), nil
 }
 
-// nonce deciphers z under KDF_π(K), CBC with a zero IV (9303-11 4.4.3.3).
+// nonce deciphers z under KDF_π(K), CBC with a zero IV. The chip chooses its
+// length, a multiple of the cipher's block (9303-11 4.4.3.3): 8 bytes will do
+// with 3DES.
 func (p *pace) nonce(k, z []byte) ([]byte, error) {
 	key := p.info.Cipher.derive(k, counterPi)
 	defer clear(key)
@@ -175,7 +177,7 @@ func (p *pace) nonce(k, z []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(z); n < 16 || n > 64 || n%block.BlockSize() != 0 {
+	if n := len(z); n == 0 || n > 64 || n%block.BlockSize() != 0 {
 		return nil, fmt.Errorf("%w: a nonce of %d bytes", ErrMalformed, n)
 	}
 	s := make([]byte, len(z))

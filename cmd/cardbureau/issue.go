@@ -43,6 +43,7 @@ type issueResult struct {
 	NotBlanks    int            `json:"notBlanks"`
 	Left         map[string]int `json:"ordersLeft,omitempty"` // open orders by state
 	CardsPerHour int            `json:"cardsPerHour"`
+	Stopped      bool           `json:"stopped,omitempty"` // by the operator
 	Seconds      float64        `json:"seconds"`
 	Cards        []string       `json:"cards,omitempty"` // numbers of the cards made, the first hundred
 }
@@ -64,8 +65,11 @@ func (c issueCommand) Run(ctx context.Context, g *globals) error {
 			b, _ := json.MarshalIndent(res, "", "  ")
 			err = errors.Join(err, os.WriteFile(c.Summary, append(b, '\n'), 0o600))
 		}
-		if status := res.status(); err == nil && status != exitDone {
+		switch status := res.status(); {
+		case err == nil && status != exitDone:
 			return &exitError{status: status}
+		case err != nil && status == exitInDoubt:
+			return &exitError{status, err.Error()} // in doubt outranks failed
 		}
 	}
 	return err
@@ -171,6 +175,7 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	sum, runErr := l.Run(ctx, slots)
 	closeErr := closeLine()
 	res.Issued, res.Proven, res.Quarantined, res.InDoubt, res.Clean, res.NotBlanks = sum.Issued, sum.Issued, sum.Quarantined, sum.InDoubt, sum.Clean, sum.Refused
+	res.Stopped = ctx.Err() != nil
 	res.Seconds = time.Since(start).Seconds()
 	if res.Issued > 0 && res.Seconds > 0 {
 		res.CardsPerHour = int(float64(res.Issued) / res.Seconds * 3600)
@@ -207,8 +212,14 @@ func (r *issueResult) print(w io.Writer) {
 		fmt.Fprintf(w, " in %.1f s (%d an hour)", r.Seconds, r.CardsPerHour)
 	}
 	fmt.Fprintf(w, "; %d quarantined, %d in doubt\n", r.Quarantined, r.InDoubt)
-	if n := r.Left[string(store.OrderReleased)]; n > 0 {
+	switch n := r.Left[string(store.OrderReleased)]; {
+	case n > 0 && r.Stopped:
+		fmt.Fprintf(w, "Stopped with %d released orders left: run cardbureau issue again\n", n)
+	case n > 0:
 		fmt.Fprintf(w, "%d released orders wait for blanks: load more and run cardbureau issue again\n", n)
+	}
+	if n := r.Left[string(store.OrderAccepted)]; n > 0 {
+		fmt.Fprintf(w, "%d orders have no card image yet: run cardbureau issue again; with CARDBUREAU_LOG=info it says what preparation waits for\n", n)
 	}
 	if n := r.Waiting; n > 0 {
 		fmt.Fprintf(w, "%d records wait for a decision\n", n)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,8 @@ type Config struct {
 		Timeout  duration `toml:"timeout"`
 	} `toml:"hsm"`
 
+	Certificates Certificates `toml:"certificates"`
+
 	Records Records `toml:"records"`
 
 	// Rules pick a record's product: the first that fits.
@@ -60,6 +63,15 @@ type Config struct {
 	HTTP struct {
 		Listen string `toml:"listen"`
 	} `toml:"http"`
+}
+
+// Certificates is what stands in the certificates that the token's keys get
+// (ICAO 9303-12). Development takes invalid examples for what is empty.
+type Certificates struct {
+	Country      string   `toml:"country"`      // two letters (ISO 3166-1); empty: that of UTO or IRN
+	Organization string   `toml:"organization"` // may be empty
+	Contact      string   `toml:"contact"`      // e-mail address or URI
+	CRLs         []string `toml:"crls"`         // where the CSCA's revocation list is found
 }
 
 // Records says which records are taken.
@@ -109,6 +121,12 @@ pin-file = %q         # of another module's token; empty: the environment variab
 sessions = 2          # one operation a session; SoftHSM does not get faster beyond 2
 timeout = "30s"       # a module that does not answer for so long is restarted
 
+[certificates]        # of the country signing CA and the document signer, see cardbureau init
+country = %q
+organization = %q
+contact = %q
+crls = [%s]
+
 [records]
 trust = "trust.json"  # registries whose signatures are accepted
 require-jwe = %v      # production takes only records enciphered to the intake key
@@ -135,12 +153,17 @@ listen = "127.0.0.1:8443"
 `
 
 // ConfigText is the commented configuration of a new data folder.
-func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string) string {
+func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string, c Certificates) string {
 	env := "development"
 	if production {
 		env = "production"
 	}
-	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, softHSM, module, token, pinFile, production)
+	crls := make([]string, len(c.CRLs))
+	for i, uri := range c.CRLs {
+		crls[i] = strconv.Quote(uri)
+	}
+	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, softHSM, module, token, pinFile,
+		c.Country, c.Organization, c.Contact, strings.Join(crls, ", "), production)
 }
 
 // LoadConfig reads DIR/cardbureau.toml.
@@ -190,6 +213,8 @@ func (c *Config) check() error {
 		return errors.New("[hsm] names neither a softhsm folder nor a module")
 	case c.Environment == "production" && c.State == "UTO":
 		return errors.New("state UTO is for development: production issues under its own code")
+	case c.Environment == "production" && (c.Certificates.Contact == "" || len(c.Certificates.CRLs) == 0):
+		return errors.New("[certificates] needs contact and crls in production (ICAO 9303-12)")
 	case c.Environment == "production" && !c.Records.RequireJWE:
 		return errors.New("require-jwe must be true in production: records travel enciphered")
 	}

@@ -24,6 +24,8 @@ type CreateRequest struct {
 	Module      string // PKCS#11 module; empty: SoftHSM with a token in the data folder
 	Token       string // token label
 	PINFile     string // of another module's token
+	// Certificates are needed in production.
+	Certificates Certificates
 }
 
 // Created is what was made, all of it public.
@@ -79,6 +81,9 @@ func Create(ctx context.Context, dir string, r CreateRequest, o Options) (*Creat
 }
 
 func writeConfig(name string, r *CreateRequest) error {
+	if r.Production && (r.Certificates.Contact == "" || len(r.Certificates.CRLs) == 0) {
+		return errors.New("production certificates name whom to ask and where revocations are found: give --contact and --crl")
+	}
 	if r.State == "" {
 		r.State = "UTO"
 		if r.Production {
@@ -98,15 +103,21 @@ func writeConfig(name string, r *CreateRequest) error {
 		}
 		softHSM = "softhsm"
 	}
-	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile)
+	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile, r.Certificates)
 	return os.WriteFile(name, []byte(text), 0o600)
 }
 
 // provision makes the keys that are missing and writes what is public of them.
 func provision(ctx context.Context, dir string, cfg *Config, v *vault.Client, out *Created) error {
-	p, err := v.Provision(ctx, vault.ProvisionRequest{
-		Development: cfg.Development(), State: cfg.State, Vendors: []string{"virtual"},
-	})
+	c := cfg.Certificates
+	req := vault.ProvisionRequest{
+		Development: cfg.Development(), State: cfg.State,
+		Country: c.Country, Organization: c.Organization, Contact: c.Contact, CRLs: c.CRLs,
+	}
+	if cfg.Development() {
+		req.Vendors = []string{"virtual"} // of the software blanks
+	}
+	p, err := v.Provision(ctx, req)
 	if err != nil {
 		return fmt.Errorf("make keys: %w", err)
 	}

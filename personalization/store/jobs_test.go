@@ -86,3 +86,32 @@ func TestKilledJobs(t *testing.T) {
 	}
 	b.must(jobs.Stop(b.ctx))
 }
+
+// TestGivenUpJobs: preparation that failed too often begins anew with the next
+// process, as long as its order waits for it.
+func TestGivenUpJobs(t *testing.T) {
+	b := newBench(t)
+	waits := b.accept(b.request(1))
+	gone := b.accept(b.request(2))
+	b.must(b.Withdraw(b.ctx, gone, "test", b.ali))
+	_, err := b.line.Exec(b.ctx, "UPDATE river_job SET state = 'discarded', finalized_at = now(), attempt = max_attempts")
+	b.must(err)
+	done := make(chan uuid.UUID, 2)
+	jobs, err := b.StartJobs(b.ctx, JobOptions{Actor: b.program, Prepare: func(_ context.Context, id uuid.UUID) error {
+		done <- id
+		return nil
+	}})
+	b.must(err)
+	select {
+	case id := <-done:
+		if id != waits {
+			t.Errorf("order %s was begun, which waits for nothing", id)
+		}
+	case <-b.ctx.Done():
+		t.Fatal("the job was not begun anew")
+	}
+	b.must(jobs.Stop(b.ctx))
+	if len(done) != 0 {
+		t.Error("another order was begun")
+	}
+}

@@ -57,7 +57,9 @@ type AcceptRequest struct {
 	Office  string
 	Phase   string
 	Reason  string     // first, renewal, replacement or correction
-	State   OrderState // OrderAccepted, or OrderAwaitingDecision to let people decide first; a conflict is found here
+	// State is OrderAccepted, or OrderAwaitingDecision to let people decide first.
+	// A conflict, and a first card for somebody who has one, are found here.
+	State OrderState
 
 	DailyCap int // records a day (UTC) accepted under KeyID; 0: no cap
 	Actor    Actor

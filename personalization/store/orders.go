@@ -56,7 +56,8 @@ func (s *Store) OrdersIn(ctx context.Context, state OrderState, limit int) ([]Or
 }
 
 // Withdraw takes an open order back that no line works on; [ErrNotFound],
-// [ErrWrongState]. Its image is void.
+// [ErrWrongState]. Its image is void. One whose blank was written and put aside
+// may have a card already: that takes [Store.Decide], and here [ErrTwoPeople].
 func (s *Store) Withdraw(ctx context.Context, id uuid.UUID, reason string, a Actor) error {
 	return s.word(ctx, "withdrawing an order", s.desk, "SELECT withdraw_order($1, $2, $3, $4)", id, reason, a.ID, a.Through)
 }

@@ -72,6 +72,16 @@ func TestKillEverything(t *testing.T) {
 	}
 	all := folders(t, h.dir)
 	socket := sockets(t, h.dir)
+	var agents []string // folders of their sockets
+	for _, p := range users(h.dir) {
+		if _, rest, ok := strings.Cut(p.command, "--socket "); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			agents = append(agents, filepath.Dir(name))
+		}
+	}
+	if len(agents) != 2 {
+		t.Errorf("agents have sockets in %v", agents)
+	}
 	for _, p := range []*process{readers, serve, issue} {
 		p.kill()
 		h.keep(p)
@@ -113,7 +123,7 @@ func TestKillEverything(t *testing.T) {
 	all = append(all, folders(t, h.dir)...)
 	readers.stop()
 	h.keep(readers)
-	gone(t, all, all[len(all)-1])
+	gone(t, all, append(agents, all[len(all)-1])...)
 }
 
 // demo starts a demo in a folder of its own.

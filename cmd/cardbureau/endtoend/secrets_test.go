@@ -1,0 +1,516 @@
+package endtoend
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/rack"
+	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/record"
+	"cardbureau/personalization/record/sample"
+)
+
+// TestNothingLeaks makes cards with every log on, in good and in bad ways, and
+// then searches all that was printed, logged, answered, counted and stored for
+// names, numbers, photos, keys and PINs of every person and card. Free to hold
+// them are only the records' own files, the software chips and the token.
+func TestNothingLeaks(t *testing.T) {
+	h := newHouse(t, 12, "CARDBUREAU_LOG=debug")
+	s := &secrets{house: h, t: t, needles: newNeedles()}
+	good, bad := s.signed()
+	s.work(good, bad)
+	s.chips()
+	for _, name := range []string{"pin", "so-pin"} {
+		b, err := os.ReadFile(filepath.Join(h.dir, "softhsm", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.needles.value("token "+name, bytes.TrimSpace(b))
+	}
+	db := h.database()
+	for _, f := range s.everything(db) {
+		t.Errorf("found: %s", f)
+	}
+
+	// Would it have been found? In a table, its files, a log, a running file.
+	if t.Failed() {
+		return
+	}
+	p := s.people[0].Person
+	if _, err := db.conn.Exec(t.Context(), "INSERT INTO actor (id, kind, name) VALUES ($1, 'program', $2)", uuid.New(), p.Name.Local.Given); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.dir, "run", "canary"), []byte("can: "+s.can), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&h.log, "level=DEBUG msg=%x", p.Photo.Data)
+	found := strings.Join(s.everything(db), "\n")
+	for _, want := range []string{
+		"person 0: name in table cardbureau.actor", "person 0: name in file postgres/base/", "person 0: name in file postgres/pg_wal/",
+		"CAN in file run/canary", "person 0: photo in output",
+	} {
+		if !strings.Contains(found, want) {
+			t.Errorf("planted, not found: %s", want)
+		}
+	}
+}
+
+// secrets is a run whose secrets are known.
+type secrets struct {
+	*house
+	t       *testing.T
+	needles *needles
+	people  []record.Record
+	own     []string // files of the test itself
+	can     string   // of one card
+	apiKey  string
+}
+
+// Names that stand nowhere by chance.
+var (
+	localNames = []string{"قوشقربان‌زاده", "گل‌اندام‌پور", "جهانگشایان", "زمردنشین‌فر", "خورشیدسوار", "ستاره‌شناسیان", "مهتاب‌نوردیان", "پرنیان‌پوشان"}
+	latinNames = []string{"Qushqurbanzadah", "Gulandampoor", "Jahangoshayan", "Zomorodneshin", "Khorshidsawar", "Setareshenas", "Mahtabnaward", "Parniyanposh"}
+)
+
+// person is record i with a name that cannot be met by chance.
+func (s *secrets) person(i int) record.Record {
+	r := sample.Make(sample.Options{Seed: 7, Audience: "bureau-1", IssuedAt: time.Now().Add(-time.Hour)}, i)
+	n := len(localNames)
+	r.Person.Name = record.Names{
+		Local: record.Name{Family: localNames[i%n] + localNames[(i/n+1)%n], Given: localNames[(i+3)%n]},
+		Latin: record.Name{Family: latinNames[i%n] + latinNames[(i/n+2)%n], Given: latinNames[(i+3)%n]},
+	}
+	if i%3 == 2 {
+		r.Person.Name.Latin = record.Name{} // left to the transliteration
+	}
+	r.Person.FatherName = &record.Bilingual{Local: localNames[(i+5)%n], Latin: latinNames[(i+5)%n]}
+	s.note(len(s.people), r)
+	s.people = append(s.people, r)
+	return r
+}
+
+// note makes a person's data needles.
+func (s *secrets) note(i int, r record.Record) {
+	p := r.Person
+	kind := func(what string) string { return fmt.Sprintf("person %d: %s", i, what) }
+	for _, name := range []string{p.Name.Local.Family, p.Name.Local.Given, p.Name.Latin.Family, p.Name.Latin.Given, p.FatherName.Local, p.FatherName.Latin} {
+		s.needles.text(kind("name"), name)
+	}
+	if mrz, err := r.MRZName(); err == nil {
+		s.needles.text(kind("MRZ name"), mrz.Primary)
+		s.needles.text(kind("MRZ name"), mrz.Secondary)
+	}
+	s.needles.number(kind("unique id"), p.UniqueID)
+	s.needles.photo(kind("photo"), p.Photo.Data)
+	for _, d := range p.LegacyDocuments {
+		s.needles.number(kind("old document"), d.Number)
+	}
+	if r.Bank != nil {
+		s.needles.text(kind("IBAN"), r.Bank.IBAN)
+		s.needles.number(kind("PAN"), r.Bank.PAN)
+	}
+}
+
+// signed makes good records, and bad ones of each kind that has something to
+// say about its content.
+func (s *secrets) signed() (good, bad [][]byte) {
+	t := s.t
+	b, err := bureau.Open(t.Context(), s.dir, bureau.Options{Agent: []string{program, "hsm", "agent"}, NoStore: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	sign := func(payload []byte) []byte {
+		jws, err := b.Vault.SignTestRecord(t.Context(), payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []byte(jws)
+	}
+	marshal := func(v any) []byte {
+		out, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for i := range 6 {
+		r := s.person(i)
+		good = append(good, sign(marshal(r)))
+		// A signed record is kept sealed: no part of it stands anywhere.
+		part := good[i][len(good[i])/2:]
+		s.needles.value(fmt.Sprintf("person %d: signed record", i), part[:48])
+	}
+	next := 6
+	change := func(f func(*record.Record)) {
+		r := s.person(next)
+		next++
+		f(&r)
+		s.note(len(s.people)-1, r)
+		bad = append(bad, sign(marshal(r)))
+	}
+	tree := func(f func(record map[string]any, person map[string]any, r record.Record)) {
+		r := s.person(next)
+		next++
+		var m map[string]any
+		if err := json.Unmarshal(marshal(r), &m); err != nil {
+			t.Fatal(err)
+		}
+		f(m, m["person"].(map[string]any), r)
+		bad = append(bad, sign(marshal(m)))
+	}
+	// The sense of it.
+	change(func(r *record.Record) { r.Person.Photo.Data = r.Person.Photo.Data[:9000] })
+	change(func(r *record.Record) { r.Person.Name.Local.Given += "ݿ"; r.Person.Name.Latin = record.Name{} })
+	change(func(r *record.Record) { r.Person.Name.Local.Given = r.Person.Name.Latin.Given })
+	change(func(r *record.Record) { r.Person.Name.Latin.Given = r.Person.Name.Local.Given })
+	change(func(r *record.Record) { r.Person.Guardian = nil; r.Person.BirthDate.Year = time.Now().Year() - 5 })
+	change(func(r *record.Record) { r.Person.BirthDate.Year = time.Now().Year() + 5 })
+	change(func(r *record.Record) { r.Person.Nationality = "AF" })
+	change(func(r *record.Record) { r.Audience = r.Person.Name.Latin.Family })
+	change(func(r *record.Record) {
+		const account = "0150000001234567890123"
+		r.Bank = &record.Bank{IBAN: "IR" + record.IBANDigits("IR", account) + account, Account: "12345678", PAN: "5892100000000016", CardholderName: r.Person.Name.Latin.Family}
+	})
+	change(func(r *record.Record) { r.Person.UniqueID = s.people[0].Person.UniqueID; r.RecordID = uuid.NewString() })
+	change(func(r *record.Record) { r.RecordID = s.people[0].RecordID })
+	// The schema: values where they do not belong, and as names.
+	tree(func(_, p map[string]any, r record.Record) { p["sex"] = r.Person.UniqueID })
+	tree(func(_, p map[string]any, r record.Record) { p[r.Person.Name.Local.Family] = r.Person.UniqueID })
+	tree(func(m, _ map[string]any, r record.Record) { m["reason"] = r.Person.Name.Local.Family })
+	tree(func(m, _ map[string]any, r record.Record) { m["recordId"] = r.Person.UniqueID })
+	tree(func(_, p map[string]any, r record.Record) { p["birthDate"] = r.Person.Name.Latin.Family })
+	tree(func(m, _ map[string]any, r record.Record) { m["residence"] = r.Person.Name.Local.Family })
+	// The wrapping.
+	r := s.person(next)
+	whole := sign(marshal(r))
+	bad = append(bad, append(bytes.Clone(whole[:len(whole)-6]), "AAAAAA"...))                                 // signature
+	bad = append(bad, sign([]byte(`{"person":"`+r.Person.Name.Local.Family+`"`)))                             // not JSON
+	bad = append(bad, []byte(`{"name":"`+r.Person.Name.Local.Family+`","uniqueId":"`+r.Person.UniqueID+`"}`)) // not JWS
+	bad = append(bad, whole[:len(whole)-100])                                                                 // cut
+	return good, bad
+}
+
+// work runs a bureau's day.
+func (s *secrets) work(good, bad [][]byte) {
+	t, h := s.t, s.house
+	readers, r := h.readers(2)
+	serve := h.start("serve", "--listen", "127.0.0.1:0", "--json")
+	var ready struct{ URL string }
+	if err := json.Unmarshal(bytes.SplitAfter(serve.ready(), []byte("\n"))[0], &ready); err != nil {
+		t.Fatal(err)
+	}
+	key := h.start("api-key", "create", "registry", "--scope", "records,orders,metrics")
+	if key.wait() != 0 {
+		t.Fatal(key.stderr.String())
+	}
+	s.apiKey = strings.TrimSpace(key.stdout.String()) // printed once, on purpose
+	s.needles.value("API key", []byte(s.apiKey))
+
+	// By API: half of the good ones and all bad ones, as a batch and one by one.
+	answers := s.post(ready.URL+"/v1/records:batch", "application/x-ndjson", lines(append(good[:2:2], bad...)))
+	if n := bytes.Count(answers, []byte(`"status":"accepted"`)); n != 2 {
+		t.Fatalf("%d records of the batch were accepted\n%s", n, answers)
+	}
+	for _, one := range append(good[2:3:3], bad...) {
+		s.post(ready.URL+"/v1/records", "application/jose", one)
+	}
+	h.must(0, "lot", "release", "by API")
+	// By file, with two cards in hand when the line is killed.
+	file := filepath.Join(h.dir, "records.jws")
+	s.own = append(s.own, file)
+	if err := os.WriteFile(file, lines(append(good[3:6:6], bad...)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for slot := range 2 {
+		h.order(r, rack.Request{Op: "hold", Slot: slot, At: 60 + 50*slot})
+	}
+	k := &killing{house: h, t: t, rack: r, doubts: map[string]string{}}
+	issue := h.start("issue", file)
+	for slot := range 2 {
+		if k.held(issue, slot) == "" {
+			t.Fatal("a card was made before its point")
+		}
+	}
+	// What others on the machine see of a running bureau.
+	for _, p := range users(h.dir) {
+		fmt.Fprintf(&h.log, "%s %s\n", p.command, added(p.pid))
+	}
+	issue.kill()
+	h.keep(issue)
+	k.letGo(2)
+	doubts := h.count().InDoubt
+	if len(doubts) != 2 {
+		t.Fatalf("in doubt: %+v", doubts)
+	}
+	if r := h.issue([]string{file}, 3, 4); r.Issued != 4 {
+		t.Fatalf("%+v", r)
+	}
+	h.insert(r, doubts[0].Blank)
+	h.must(0, "card", "resume")
+	h.must(0, "stock", "resolve", doubts[1].Attempt, "--reason", "torn", "--first", "amini", "--second", "rahmani")
+	h.issue(nil, 0)
+
+	// A card is looked at, with its CAN and with another one.
+	_, files := s.files("virtual/issued")
+	can := s.read(files[0]).can
+	h.insert(r, strings.TrimSuffix(filepath.Base(files[0]), ".card"))
+	h.must(0, "card", "inspect")
+	s.verify(can, 0)
+	wrong := "000000"
+	if can == wrong {
+		wrong = "000001"
+	}
+	s.verify(wrong, 1)
+	h.order(r, rack.Request{Op: "remove"})
+
+	s.get(ready.URL + "/metrics")
+	s.get(ready.URL + "/v1/orders/" + doubts[0].Order)
+	s.get(ready.URL + "/v1/orders/" + s.people[0].Person.UniqueID)
+	s.get(ready.URL + "/v1/health")
+	h.must(0, "stock", "sheet", "--out", filepath.Join(h.dir, "sheet.pdf"))
+	h.must(0, "audit", "verify")
+	h.must(0, "hsm", "keys")
+	// The PC/SC daemon's own words, which go with it.
+	b, err := os.ReadFile(filepath.Join(folders(t, h.dir)[1], "pcscd.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.log.Write(b)
+	for _, p := range []*process{serve, readers} {
+		p.stop()
+		h.keep(p)
+	}
+}
+
+// added are the environment variables of a process that this one does not have.
+func added(pid int) (out []string) {
+	own := os.Environ()
+	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	for v := range strings.SplitSeq(string(environ), "\x00") {
+		if !slices.Contains(own, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func lines(records [][]byte) []byte { return append(bytes.Join(records, []byte("\n")), '\n') }
+
+// verify runs card verify with a CAN.
+func (s *secrets) verify(can string, status int) {
+	s.t.Helper()
+	p := launch(s.t, append(s.env, "CARDBUREAU_CAN="+can), program, "card", "verify", "--data", s.dir)
+	if _, got := s.finish(p); got != status {
+		s.t.Fatalf("card verify ended with %d\n%s%s", got, p.stdout.String(), p.stderr.String())
+	}
+}
+
+// post sends a body and keeps the answer as output.
+func (s *secrets) post(url, kind string, body []byte) []byte {
+	return s.ask(http.MethodPost, url, kind, bytes.NewReader(body))
+}
+
+func (s *secrets) get(url string) []byte { return s.ask(http.MethodGet, url, "", nil) }
+
+func (s *secrets) ask(method, url, kind string, body io.Reader) []byte {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, url, body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.apiKey)
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	fmt.Fprintf(&s.log, "\n%s: %s %v\n%s\n", method, res.Status, res.Header, answer)
+	return answer
+}
+
+// chip is what a software card holds.
+type chip struct {
+	can    string
+	values map[string][]byte
+}
+
+// read opens the memory of a card that is in no reader.
+func (s *secrets) read(path string) chip {
+	s.t.Helper()
+	m, err := nvm.Open(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer m.Close()
+	c := chip{values: map[string][]byte{}}
+	for name, space := range map[string]nvm.Space{"manager": m.Space("chip"), "application": m.Space("app:" + virtual.LDSAID)} {
+		for _, prefix := range []string{"key/", "ef/"} {
+			for _, key := range space.Keys(prefix) {
+				c.values[name+" "+key] = bytes.Clone(space.Get(key))
+			}
+		}
+	}
+	c.can = string(c.values["application key/8003"])
+	return c
+}
+
+func (s *secrets) files(dir string) (n int, paths []string) {
+	s.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(s.dir, filepath.FromSlash(dir), "*.card"))
+	if err != nil || len(paths) == 0 {
+		s.t.Fatalf("no cards in %s: %v", dir, err)
+	}
+	return len(paths), paths
+}
+
+// chips makes the secrets of every card needles.
+func (s *secrets) chips() {
+	t, n := s.t, s.needles
+	_, paths := s.files("virtual/*")
+	made := 0
+	for _, path := range paths {
+		for name, v := range s.read(path).values {
+			switch {
+			case strings.HasPrefix(name, "manager key/"):
+				// An entry of the key set: three AES keys behind each other, each
+				// with what precedes it.
+				for at := 0; at+16 <= len(v); at++ {
+					n.value("card key", v[at:at+16])
+				}
+			case name == "application key/8001":
+				n.value("BAC key", v[:16])
+				n.value("BAC key", v[16:])
+			case name == "application key/8002":
+				n.value("PACE key", v)
+			case name == "application key/8003":
+				n.number("CAN", string(v))
+				s.can = string(v)
+				made++
+			case name == "application key/8004":
+				n.value("chip private key", v)
+			case name == "application key/8005":
+				n.number("transport PIN", string(v[3:]))
+			case name == "application key/8006":
+				n.number("PUK", string(v[3:]))
+			case name == "application ef/0101":
+				mrz := v[len(v)-90:]
+				for i := range 3 {
+					n.text("MRZ", string(mrz[30*i:30*i+30]))
+				}
+			case name == "application ef/0102":
+				n.photo("photo on a card", v)
+			}
+		}
+	}
+	if made < 6 {
+		t.Fatalf("%d cards were found", made)
+	}
+	for _, kind := range []string{"card key", "BAC key", "PACE key", "CAN", "chip private key", "transport PIN", "PUK", "MRZ", "photo on a card"} {
+		if !n.kinds[kind] {
+			t.Errorf("no %s was found in the chips", kind)
+		}
+	}
+}
+
+// everything searches all places and says what was found where.
+func (s *secrets) everything(db *database) (found []string) {
+	s.t.Helper()
+	report := func(place string, b []byte) {
+		for _, kind := range s.needles.search(b) {
+			found = append(found, kind+" in "+place)
+		}
+	}
+	report("output", s.log.Bytes())
+	tables := db.texts(`SELECT table_schema || '.' || table_name FROM information_schema.tables
+		WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND table_type = 'BASE TABLE'`)
+	if len(tables) < 15 {
+		s.t.Fatalf("tables: %v", tables)
+	}
+	for _, table := range tables {
+		schema, name, _ := strings.Cut(table, ".")
+		report("table "+table, []byte(strings.Join(db.texts("SELECT t::text FROM "+pgx.Identifier{schema, name}.Sanitize()+" t"), "\n")))
+	}
+	s.checkpoint(db)
+	n := 0
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return ignoreGone(err)
+		}
+		name, _ := filepath.Rel(s.dir, path)
+		if d.IsDir() {
+			if name == "virtual" || name == "softhsm" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		for _, own := range s.own {
+			if path == own {
+				return nil
+			}
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return ignoreGone(err)
+		}
+		n += len(b)
+		report("file "+name, b)
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if n < 30<<20 {
+		s.t.Errorf("only %d bytes of files were searched", n)
+	}
+	return found
+}
+
+// ignoreGone lets files disappear that PostgreSQL removes meanwhile.
+func ignoreGone(err error) error {
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
+}
+
+// checkpoint has PostgreSQL write its tables' files.
+func (s *secrets) checkpoint(db *database) {
+	s.t.Helper()
+	c := db.conn.Config().Copy()
+	c.User, c.Database = "postgres", "postgres"
+	conn, err := pgx.ConnectConfig(s.t.Context(), c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(s.t.Context(), "CHECKPOINT"); err != nil {
+		s.t.Fatal(err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -99,7 +100,9 @@ func (c *Cluster) URL() string { return c.url(databaseUser, databaseName) }
 
 func (c *Cluster) url(user, database string) string {
 	q := url.Values{"host": {c.server.socketDir}, "port": {"5432"}}
-	return (&url.URL{Scheme: "postgres", User: url.User(user), Path: "/" + database, RawQuery: q.Encode()}).String()
+	// libpq and pgx know %20 for a space, but not the + of web forms.
+	query := strings.ReplaceAll(q.Encode(), "+", "%20")
+	return (&url.URL{Scheme: "postgres", User: url.User(user), Path: "/" + database, RawQuery: query}).String()
 }
 
 // PID is the process id of the server.

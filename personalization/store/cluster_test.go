@@ -56,6 +56,20 @@ func TestClusterSettings(t *testing.T) {
 	}
 }
 
+// TestClusterURL: a temporary folder may have a name with spaces.
+func TestClusterURL(t *testing.T) {
+	const folder = "/tmp/a b+c%d/cb-1"
+	c := &Cluster{}
+	c.server.socketDir = folder
+	config, err := pgx.ParseConfig(c.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config.Host != folder || config.User != databaseUser || config.Database != databaseName {
+		t.Errorf("%s is read as host %q, user %q, database %q", c.URL(), config.Host, config.User, config.Database)
+	}
+}
+
 // TestClusterLetsNobodyElseIn needs root to become somebody else.
 func TestClusterLetsNobodyElseIn(t *testing.T) {
 	if os.Geteuid() != 0 {

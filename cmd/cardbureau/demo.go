@@ -211,7 +211,7 @@ func (d *demo) do(ctx context.Context, args ...string) ([]byte, error) {
 	d.show(args)
 	out, err := d.command(ctx, args...).Output()
 	if err != nil {
-		return out, fmt.Errorf("cardbureau %s: %w", args[0]+" "+args[1], err)
+		return out, fmt.Errorf("cardbureau %s: %w", strings.Join(args[:min(2, len(args))], " "), err)
 	}
 	return out, nil
 }

@@ -210,6 +210,8 @@ func judge(err error) result {
 		r.outcome, r.reason = store.OutcomeQuarantined, reasonKCV
 	case errors.As(err, &status):
 		r.outcome, r.reason = store.OutcomeQuarantined, reasonCardRefused
+	case errors.Is(err, errJournal):
+		r.outcome, r.reason = store.OutcomeInDoubt, reasonDatabase
 	case vaultGone(err):
 		r.outcome, r.reason = store.OutcomeInDoubt, reasonKeysAbsent
 	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrStationClosed):

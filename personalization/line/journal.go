@@ -2,6 +2,8 @@ package line
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"cardbureau/personalization/profile"
 	"cardbureau/personalization/store"
@@ -38,8 +40,16 @@ func (j *journal) note(ctx context.Context, e profile.Event, steps []string, wri
 	if !writes {
 		return nil
 	}
-	return j.line.Station.Journal(ctx, j.claim.AttemptID, j.claim.Fence, j.take())
+	err := j.line.Station.Journal(ctx, j.claim.AttemptID, j.claim.Fence, j.take())
+	if err != nil && !errors.Is(err, store.ErrFenced) {
+		err = fmt.Errorf("%w: %w", errJournal, err)
+	}
+	return err
 }
+
+// errJournal marks an intent that the database did not take: nothing was sent
+// for it.
+var errJournal = errors.New("the intent to change the card could not be written down")
 
 // take returns what is not written down yet.
 func (j *journal) take() []store.Step {

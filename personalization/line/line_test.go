@@ -10,6 +10,7 @@ import (
 	"cardbureau/cardio/feeder"
 	"cardbureau/cardio/gp"
 	"cardbureau/cardio/lds"
+	"cardbureau/cardio/lds/ec"
 	"cardbureau/personalization/profile"
 	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
@@ -40,6 +41,9 @@ func TestJudge(t *testing.T) {
 		{"response altered", step(true, gp.ErrResponseMAC), store.OutcomeInDoubt, reasonCardSilent, feeder.Doubt},
 		{"proof fails", step(true, failed(lds.ErrChipAuthentication)), store.OutcomeQuarantined, reasonProof, feeder.Rejected},
 		{"card lost in the proof", step(true, failed(apdu.ErrInDoubt)), store.OutcomeInDoubt, reasonCardSilent, feeder.Doubt},
+		{"database gone before", step(false, errJournal), store.OutcomeClean, reasonDatabase, feeder.Unused},
+		{"database gone after", step(true, errJournal), store.OutcomeInDoubt, reasonDatabase, feeder.Doubt},
+		{"a point that is none", step(true, failed(fmt.Errorf("mapping: %w", ec.ErrPoint))), store.OutcomeQuarantined, reasonProof, feeder.Rejected},
 		{"overtaken", step(true, store.ErrFenced), store.OutcomeInDoubt, reasonInterrupted, feeder.Doubt},
 		{"something else", step(true, errors.New("?")), store.OutcomeInDoubt, reasonCardSilent, feeder.Doubt},
 	} {

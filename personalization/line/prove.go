@@ -13,8 +13,10 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/lds"
 	"cardbureau/cardio/lds/datagroup"
+	"cardbureau/cardio/lds/ec"
 	"cardbureau/cardio/lds/proof"
 	"cardbureau/cardio/lds/sod"
+	"cardbureau/cardio/tlv"
 	"cardbureau/personalization/identity"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/profile"
@@ -72,6 +74,7 @@ func unreachable(err error) bool {
 	for _, e := range []error{
 		lds.ErrAccessDenied, lds.ErrNoCardAccess, lds.ErrNotSupported, lds.ErrSecureMessaging,
 		lds.ErrMalformed, lds.ErrChipAuthentication, lds.ErrPINBlocked, lds.ErrPINFormat,
+		ec.ErrPoint, ec.ErrInfinity, tlv.ErrMalformed, apdu.ErrMalformed,
 	} {
 		answered = answered || errors.Is(err, e)
 	}

@@ -151,7 +151,11 @@ func (e *startError) Unwrap() error { return &e.RemoteError }
 func (p *Process) launch(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.opt.StartTimeout)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "cb-hsm-") // mode 0700
+	base := os.TempDir()
+	if len(base) > 60 { // the kernel takes socket paths of 107 bytes (unix(7))
+		base = "/tmp"
+	}
+	dir, err := os.MkdirTemp(base, "cb-hsm-") // mode 0700
 	if err != nil {
 		return nil, fmt.Errorf("make the agent's socket folder: %w", err)
 	}

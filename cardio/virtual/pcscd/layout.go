@@ -73,10 +73,21 @@ func findTools() (tools, error) {
 // folderPrefix marks the private folders, so that only such are removed.
 const folderPrefix = "cb-"
 
+// baseFolder is where private folders are made: the temporary folder, unless
+// its name is too long for sockets in it (107 bytes) or holds what pcscd's
+// configuration cannot say.
+func baseFolder() string {
+	base := os.TempDir()
+	if len(base) > 60 || strings.ContainsAny(base, " \t\n\"#") {
+		return "/tmp"
+	}
+	return base
+}
+
 // makeFolder makes the private folder: short, because a socket's path may not
 // exceed 107 bytes, and passable for other users.
 func makeFolder() (string, error) {
-	folder, err := os.MkdirTemp("", folderPrefix)
+	folder, err := os.MkdirTemp(baseFolder(), folderPrefix)
 	if err != nil {
 		return "", err
 	}

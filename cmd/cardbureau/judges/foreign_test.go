@@ -170,7 +170,7 @@ func readForeign(t *testing.T, sm *lds.SecureMessaging, dg2 []byte) (dg14 *lds.S
 }
 
 // Our terminal opens a chip whose PACE, chip authentication and secure
-// messaging are libeac's, on every elliptic curve of Doc 9303-11 table 9 and
+// messaging are libeac's, on every elliptic curve of Doc 9303-11, 9.5.1, and
 // with every cipher.
 func TestOurTerminalOpensAChipOfLibeac(t *testing.T) {
 	can, err := lds.CAN(foreignCAN)

@@ -56,7 +56,7 @@ type AcceptRequest struct {
 	Product string
 	Office  string
 	Phase   string
-	Reason  string     // first, renewal, replacement or correction
+	Reason  string // first, renewal, replacement or correction
 	// State is OrderAccepted, or OrderAwaitingDecision to let people decide first.
 	// A conflict, and a first card for somebody who has one, are found here.
 	State OrderState

@@ -305,12 +305,29 @@ func (p *prover) basicAccess(ctx context.Context) error {
 	if err := lds.SelectApplication(ctx, p.session); err != nil {
 		return failed(err)
 	}
+	if err := p.closed(ctx); err != nil {
+		return err
+	}
 	sm, err := lds.OpenBAC(ctx, p.session, mrz)
 	if err != nil {
 		return failed(fmt.Errorf("BAC: %w", err))
 	}
 	defer sm.Close()
 	return p.com(ctx, sm)
+}
+
+// closed checks that the chip tells nobody who is on it who has not read the
+// card: DG1 must be refused.
+func (p *prover) closed(ctx context.Context) error {
+	_, err := lds.ReadFile(ctx, p.session, lds.FileDG(1))
+	if err == nil {
+		return notProven("DG1 can be read without access control")
+	}
+	var sw apdu.StatusWord
+	if !errors.As(err, &sw) {
+		return failed(err)
+	}
+	return nil
 }
 
 func (p *prover) com(ctx context.Context, sm *lds.SecureMessaging) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -63,7 +62,9 @@ func (s *Server) postRecords(ctx context.Context, in *batchInput) (*huma.StreamR
 
 // stream answers lines while they come in.
 func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	working, cancel := context.WithCancelCause(ctx)
+	// net/http cancels a request's context when reading its body fails. What was
+	// read by then is taken in and answered all the same; the body's error ends it.
+	working, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	rc := http.NewResponseController(w)
 	// Without these the body would have to be complete before the first answer,
@@ -102,22 +103,10 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		err = cause
 	}
 	s.fail(ctx, out, body, err)
-	linger(rc, r)
+	closeGently(w)
 }
 
 var errStalled = errors.New("api: nothing moved for too long while records were taken in")
-
-// lingerTime is how long a client that is still sending gets to see why nobody
-// reads any more: closing at once would reset the connection and may take the
-// last answer along.
-const lingerTime = time.Second
-
-func linger(rc *http.ResponseController, r *http.Request) {
-	if r.ProtoMajor != 1 || rc.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
-		return
-	}
-	_, _ = io.Copy(io.Discard, r.Body) // its end, the deadline and a client that left are all the same here
-}
 
 // fail ends a stream that could not be taken in to its end.
 func (s *Server) fail(ctx context.Context, out *lineWriter, body *pacedBody, err error) {

@@ -256,24 +256,31 @@ func TestBatchFailsMidway(t *testing.T) {
 // TestBatchesAtOnce: as many as the limit says, then busy; a place is free again
 // when one ends.
 func TestBatchesAtOnce(t *testing.T) {
-	c := stub{}.config()
+	at, going := make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	c := stub{all: func(_ context.Context, _ io.Reader, emit func(intake.Answer) error) error {
+		if first.CompareAndSwap(false, true) {
+			close(at)
+			<-going
+		}
+		return emit(refuse(1))
+	}}.config()
 	c.Limits.Batches = 1
 	s := serve(t, c)
-	body, w := io.Pipe()
-	first := make(chan error, 1)
-	r := s.request("POST", "/v1/records:batch", allKey, "text/plain", body)
+	r := s.request("POST", "/v1/records:batch", allKey, "text/plain", strings.NewReader("x\n"))
+	done := make(chan error, 1)
 	go func() {
 		resp, err := s.client.Do(r)
 		if err == nil {
 			_, err = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 		}
-		first <- err
+		done <- err
 	}()
-	io.WriteString(w, "x\n") // once it is read, the place is taken
+	<-at
 	s.batch(strings.NewReader("x\n"), allKey).expect(t, 503, api.Busy)
-	w.Close()
-	if err := <-first; err != nil {
+	close(going)
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	if got := s.batch(strings.NewReader("x\n"), allKey).lines(t); len(got) != 1 {

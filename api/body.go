@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -90,4 +91,15 @@ func (b *pacedBody) problem() *Problem {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.failed
+}
+
+// closeGently makes net/http close only its own side of the connection after the
+// answer, and the rest a moment later: closing at once would answer what a
+// client is still sending with a reset, which can take the answer along. The one
+// way to ask for that is to exceed a limit. HTTP/2 does not need it.
+func closeGently(w http.ResponseWriter) {
+	if own, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = own.Unwrap()
+	}
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }

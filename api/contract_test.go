@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"regexp"
@@ -160,7 +161,11 @@ func TestOpenAPI(t *testing.T) {
 	if d := cmp.Diff(want, routes); d != "" {
 		t.Error(d)
 	}
-	for name := range object(at(doc, "components", "schemas")) {
+	schemas := slices.Sorted(maps.Keys(object(at(doc, "components", "schemas"))))
+	if d := cmp.Diff([]string{"Health", "Line", "Order", "Problem", "Receipt"}, schemas); d != "" {
+		t.Error(d)
+	}
+	for _, name := range schemas {
 		if _, err := s.doc.compiler.Compile(docURL + "#/components/schemas/" + name); err != nil {
 			t.Errorf("schema %s: %v", name, err)
 		}

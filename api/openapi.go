@@ -78,6 +78,10 @@ func (s *Server) responses(good map[int]*huma.Response, bad ...int) map[string]*
 // documentRoutes renders the document, once all operations are registered, and
 // serves it.
 func (s *Server) documentRoutes() error {
+	// Huma registers its own idea of an error, which no operation here has.
+	schemas := s.huma.OpenAPI().Components.Schemas.Map()
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
 	asJSON, err := json.Marshal(s.huma.OpenAPI())
 	if err != nil {
 		return fmt.Errorf("render the OpenAPI document: %w", err)

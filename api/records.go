@@ -90,6 +90,7 @@ func (s *Server) readRecord(w http.ResponseWriter, r *http.Request) ([]byte, err
 		if r.ProtoMajor == 1 {
 			w.Header().Set("Connection", "close") // what is left of the body must not be read as a request
 		}
+		closeGently(w)
 		return nil, bodyError(err)
 	}
 	// The deadline is for the body: net/http goes on reading to notice a client

@@ -90,6 +90,8 @@ func TestRefusedRecords(t *testing.T) {
 	s.post(o.records[2][:len(o.records[2])/2], key).expect(t, 400, record.NotJWS)
 	s.post(strings.Repeat("A", record.MaxLine), key).expect(t, 400, record.NotJWS)
 	s.post(strings.Repeat("A", record.MaxLine+3), key).expect(t, 413, record.LineTooLong)
+	// Still being sent when it is refused.
+	s.do(s.request("POST", "/v1/records", key, "text/plain", &generated{n: 1, length: 64 << 20})).expect(t, 413, record.LineTooLong)
 }
 
 func TestOrderThatIsNotThere(t *testing.T) {

@@ -41,11 +41,14 @@ type issueResult struct {
 	InDoubt      int            `json:"inDoubt"`
 	Clean        int            `json:"untouched"`
 	NotBlanks    int            `json:"notBlanks"`
+	Failed       int            `json:"failed"`               // orders whose image can never be made
 	Left         map[string]int `json:"ordersLeft,omitempty"` // open orders by state
 	CardsPerHour int            `json:"cardsPerHour"`
 	Stopped      bool           `json:"stopped,omitempty"` // by the operator
 	Seconds      float64        `json:"seconds"`
 	Cards        []string       `json:"cards,omitempty"` // numbers of the cards made, the first hundred
+
+	failedBefore int
 }
 
 func (c issueCommand) Run(ctx context.Context, g *globals) error {
@@ -85,7 +88,11 @@ func (c issueCommand) issue(ctx context.Context, b *bureau.Bureau, g *globals) (
 		return nil, err
 	}
 	defer stopJobs(jobs)
-	res := &issueResult{}
+	before, err := b.Store.OrderCounts(ctx, uuid.Nil)
+	if err != nil {
+		return nil, err
+	}
+	res := &issueResult{failedBefore: before[store.OrderFailed]}
 	if c.File != "" {
 		orders, err := c.takeIn(ctx, b, actor, g, res)
 		if err != nil {
@@ -134,6 +141,9 @@ func (c issueCommand) takeIn(ctx context.Context, b *bureau.Bureau, actor store.
 		switch store.OrderState(a.State) {
 		case store.OrderConflict, store.OrderAwaitingDecision:
 			res.Waiting++
+			if g.JSON {
+				return writeJSON(os.Stderr, a)
+			}
 			fmt.Fprintf(os.Stderr, "line %d, record %s: order %s waits for a decision (%s)\n", a.Line, a.RecordID, a.OrderID, a.State)
 		case store.OrderAccepted, store.OrderPrepared:
 			id, err := uuid.Parse(a.OrderID)
@@ -152,7 +162,7 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	start := time.Now()
 	slots, stop, err := b.Slots(ctx, c.Reader, tell(g))
 	if err != nil {
-		return err
+		return noService(err)
 	}
 	defer stop()
 	before, err := b.Store.OrderCounts(ctx, uuid.Nil)
@@ -183,6 +193,7 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	after, err := b.Store.OrderCounts(context.WithoutCancel(ctx), uuid.Nil)
 	if err == nil {
 		res.Left = map[string]int{}
+		res.Failed = max(0, after[store.OrderFailed]-res.failedBefore)
 		for state, n := range after {
 			if state.Open() && n > 0 {
 				res.Left[string(state)] = n
@@ -198,7 +209,7 @@ func (r *issueResult) status() int {
 	switch {
 	case r.InDoubt > 0 || r.Quarantined > 0:
 		return exitInDoubt
-	case r.Left[string(store.OrderReleased)] > 0 || r.Left[string(store.OrderAccepted)] > 0:
+	case r.Left[string(store.OrderReleased)] > 0 || r.Left[string(store.OrderAccepted)] > 0 || r.Failed > 0:
 		return exitFailed
 	case r.Refused > 0:
 		return exitRefused
@@ -221,8 +232,17 @@ func (r *issueResult) print(w io.Writer) {
 	if n := r.Left[string(store.OrderAccepted)]; n > 0 {
 		fmt.Fprintf(w, "%d orders have no card image yet: run cardbureau issue again; with CARDBUREAU_LOG=info it says what preparation waits for\n", n)
 	}
+	if n := r.Left[string(store.OrderPrepared)]; n > 0 {
+		fmt.Fprintf(w, "%d orders are in no lot: see cardbureau lot release\n", n)
+	}
+	if r.Failed > 0 {
+		fmt.Fprintf(w, "%d orders failed, their cards cannot be made: see cardbureau order queue --failed\n", r.Failed)
+	}
 	if n := r.Waiting; n > 0 {
 		fmt.Fprintf(w, "%d records wait for a decision\n", n)
+	}
+	if n := r.Left[string(store.OrderInDoubt)]; n > r.InDoubt {
+		fmt.Fprintf(w, "%d orders are in doubt: see cardbureau stock count\n", n)
 	}
 }
 

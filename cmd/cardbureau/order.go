@@ -96,7 +96,8 @@ func (c orderShow) Run(ctx context.Context, g *globals) error {
 var waitingStates = []store.OrderState{store.OrderConflict, store.OrderAwaitingDecision, store.OrderInDoubt}
 
 type orderQueue struct {
-	Limit int `help:"At most so many of each kind." default:"100"`
+	Limit  int  `help:"At most so many of each kind." default:"100"`
+	Failed bool `help:"List the orders that failed instead: each needs a new record."`
 }
 
 func (orderQueue) Example() string { return "cardbureau order queue --data /srv/bureau" }
@@ -108,7 +109,11 @@ func (c orderQueue) Run(ctx context.Context, g *globals) error {
 	}
 	defer b.Close()
 	n := 0
-	for _, state := range waitingStates {
+	states, none := waitingStates, "No order waits for people."
+	if c.Failed {
+		states, none = []store.OrderState{store.OrderFailed}, "No order failed."
+	}
+	for _, state := range states {
 		orders, err := b.Store.OrdersIn(ctx, state, c.Limit)
 		if err != nil {
 			return err
@@ -126,7 +131,7 @@ func (c orderQueue) Run(ctx context.Context, g *globals) error {
 		}
 	}
 	if n == 0 && !g.JSON {
-		fmt.Println("No order waits for people.")
+		fmt.Println(none)
 	}
 	return nil
 }

@@ -30,10 +30,15 @@ func openReaders(g *globals) (*pcsc.Context, error) {
 		return nil, err
 	}
 	pc, err := pcsc.Open()
+	return pc, noService(err)
+}
+
+// noService says what to do when there is no PC/SC service.
+func noService(err error) error {
 	if errors.Is(err, pcsc.ErrServiceDown) {
-		return nil, fmt.Errorf("no readers: start pcscd, or software readers with cardbureau virtual run (%w)", err)
+		return fmt.Errorf("no readers: start pcscd, or software readers with cardbureau virtual run (%w)", err)
 	}
-	return pc, err
+	return err
 }
 
 // answerPatience is how long a card may take to be asked who it is.

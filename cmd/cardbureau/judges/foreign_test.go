@@ -91,7 +91,7 @@ type foreignChip struct {
 
 func startForeignChip(t testing.TB, dir string) *foreignChip {
 	t.Helper()
-	program := compile(t, "foreignchip", []string{"foreignchip.c", "sm.c", "nfc.c", "card.c"}, pcscLibrary, eacLibrary, mrtdLibrary)
+	program := compile(t, "foreignchip", []string{"foreignchip.c", "sm.c", "nfc.c", "card.c"}, pcscLibrary, eacLibrary, cryptoLibrary, mrtdLibrary)
 	cmd := exec.Command(program, dir, foreignMRZ, foreignCAN)
 	in, err := cmd.StdinPipe()
 	if err != nil {

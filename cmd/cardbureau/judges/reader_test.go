@@ -30,7 +30,7 @@ func nfcEnv(c *issued) []string { return append(c.env(), "NFC_PCSC_READER="+c.Re
 // stand-in for libnfc gives it the PC/SC reader. All the rest is its own.
 func TestMrtdreaderReadsTheCardWithBAC(t *testing.T) {
 	needCommand(t, "mrtdreader", "mrtdreader")
-	shim := compile(t, "libnfc-pcsc.so", []string{"nfc.c", "card.c"}, pcscLibrary)
+	shim := compile(t, "libnfc-pcsc.so", []string{"nfc.c", "card.c"}, pcscLibrary, nfcLibrary)
 	c := card(t)
 	env := append(nfcEnv(c), "LD_PRELOAD="+shim)
 	dir := t.TempDir()
@@ -76,7 +76,7 @@ func TestLibmrtdReadsEveryFileWithBAC(t *testing.T) {
 // eacReader is the border reader on libeac.
 func eacReader(t testing.TB) string {
 	t.Helper()
-	return compile(t, "eacreader", []string{"eacreader.c", "sm.c", "nfc.c", "card.c"}, pcscLibrary, eacLibrary, mrtdLibrary)
+	return compile(t, "eacreader", []string{"eacreader.c", "sm.c", "nfc.c", "card.c"}, pcscLibrary, eacLibrary, cryptoLibrary, mrtdLibrary)
 }
 
 func TestLibeacReadsEveryFileAndAuthenticatesTheChip(t *testing.T) {

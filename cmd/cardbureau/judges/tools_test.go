@@ -47,9 +47,11 @@ func needPython(t testing.TB, module, debian string) {
 type library struct{ name, debian string }
 
 var (
-	pcscLibrary = library{"libpcsclite", "libpcsclite-dev"}
-	eacLibrary  = library{"libeac", "libeac-dev"}
-	mrtdLibrary = library{"mrtd", "libmrtd-dev"}
+	pcscLibrary   = library{"libpcsclite", "libpcsclite-dev"}
+	nfcLibrary    = library{"libnfc", "libnfc-dev"}
+	mrtdLibrary   = library{"mrtd", "libmrtd-dev"}
+	eacLibrary    = library{"libeac", "libeac-dev"}
+	cryptoLibrary = library{"libcrypto", "libssl-dev"}
 )
 
 var compiled struct {

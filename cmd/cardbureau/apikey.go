@@ -14,7 +14,7 @@ type apiKeyCommand struct {
 
 type apiKeyCreate struct {
 	Name     string   `arg:"" help:"Who uses the key, as the audit names it."`
-	Scope    []string `help:"What it may do: records, orders." default:"records,orders"`
+	Scope    []string `help:"What it may do: records, orders, metrics." default:"records,orders"`
 	Operator string   `help:"Who makes the key, for the audit." default:"${user}"`
 }
 

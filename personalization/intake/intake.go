@@ -78,7 +78,7 @@ const chunk = 16
 func (s *Service) AcceptAll(ctx context.Context, in io.Reader, maxLine int, by store.Actor, emit func(Answer) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lines := make(chan record.Line)
+	lines := make(chan record.Line, chunk)
 	go func() {
 		defer close(lines)
 		for l := range record.Lines(in, maxLine) {

@@ -36,7 +36,7 @@ type Bureau struct {
 	Profiles *profile.Set
 	Store    *store.Store
 	Vault    *vault.Client
-	Trust    *record.Trust
+	Trust    *record.TrustFile
 	Log      *slog.Logger
 
 	cluster *store.Cluster
@@ -70,7 +70,12 @@ func Open(ctx context.Context, dir string, o Options) (_ *Bureau, err error) {
 		}
 	}
 	if !o.NoVault {
-		if b.Trust, err = record.LoadTrust(b.path(b.Config.Records.Trust)); err != nil {
+		b.Trust, err = record.OpenTrustFile(b.path(b.Config.Records.Trust), func(err error) {
+			if b.Log != nil {
+				b.Log.Error("the trust file was changed and cannot be used; the one before stays in force", "error", err)
+			}
+		})
+		if err != nil {
 			return nil, err
 		}
 		if b.Vault, err = startVault(ctx, dir, b.Config, o); err != nil {
@@ -196,7 +201,7 @@ func (b *Bureau) Actor(ctx context.Context, kind, name, through string) (store.A
 func (b *Bureau) Verifier() *record.Verifier {
 	c := &b.Config.Records
 	return &record.Verifier{
-		Trust: b.Trust, Opener: opener{b.Vault}, Audience: b.Config.Audience,
+		TrustNow: b.Trust.Now, Opener: opener{b.Vault}, Audience: b.Config.Audience,
 		RequireJWE: c.RequireJWE, MaxPhoto: b.maxPhoto(), Rules: c.rules(),
 	}
 }

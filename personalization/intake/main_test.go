@@ -151,7 +151,7 @@ func another(t testing.TB) *house {
 
 func newHouse(t testing.TB, b bureau.Bureau) *house {
 	t.Helper()
-	b.Trust = trust(t, time.Time{})
+	b.Trust = record.HoldTrust(trust(t, time.Time{}))
 	h := &house{Bureau: b, t: t, service: b.Intake()}
 	for name, a := range map[string]*store.Actor{"test": &h.actor, "ali": &h.ali, "zahra": &h.zahra} {
 		var err error

@@ -174,7 +174,7 @@ func TestTwelveKindsOfBadInput(t *testing.T) {
 // TestTrustFileRunsOut refuses everything, whoever signed it.
 func TestTrustFileRunsOut(t *testing.T) {
 	h := open(t)
-	h.Trust = trust(t, time.Now().Add(-time.Second))
+	h.Trust = record.HoldTrust(trust(t, time.Now().Add(-time.Second)))
 	h.service = h.Intake()
 	for _, r := range h.people(2, 2) {
 		h.want(h.one(sign(t, registry, r)), record.TrustExpired)

@@ -27,6 +27,9 @@ const clockSkew = 5 * time.Minute
 // them; it may then be used from many goroutines.
 type Verifier struct {
 	Trust *Trust
+	// TrustNow is asked for the trust of the moment where it changes while the
+	// program runs, as by TrustFile.Now; nil: Trust.
+	TrustNow func() *Trust
 	// Opener decrypts records that come as JWE; nil: none are taken.
 	Opener Opener
 	// Audience is this bureau's name in records.
@@ -40,6 +43,13 @@ type Verifier struct {
 	MaxPhoto int
 	// Rules are what configuration adds to the schema.
 	Rules Rules
+}
+
+func (v *Verifier) trust() *Trust {
+	if v.TrustNow != nil {
+		return v.TrustNow()
+	}
+	return v.Trust
 }
 
 // Verified is a record that passed every check.
@@ -76,7 +86,7 @@ func (v *Verifier) Verify(ctx context.Context, line []byte) (*Verified, error) {
 		return nil, refuse(LineTooLong, "")
 	}
 	token := strings.Trim(string(line), " \t\r\n")
-	if v.Trust == nil {
+	if v.trust() == nil {
 		return nil, errNoTrust
 	}
 	parts, ref := split(token)
@@ -111,7 +121,7 @@ func (v *Verifier) Verify(ctx context.Context, line []byte) (*Verified, error) {
 // A key that has left the trust file since, or a record altered in storage, is
 // refused; a key or record that has only run out since is not.
 func (v *Verifier) Recheck(signed []byte, acceptedAt time.Time) (*Verified, error) {
-	if v.Trust == nil {
+	if v.trust() == nil {
 		return nil, errNoTrust
 	}
 	token := string(signed)
@@ -229,13 +239,14 @@ func (v *Verifier) parse(token string, at time.Time) (*jose.JSONWebSignature, *T
 	case h.ExtraHeaders["crit"] != nil || h.ExtraHeaders["b64"] != nil:
 		return nil, nil, refuse(JWSHeader, "crit")
 	}
-	key := v.Trust.byID[h.KeyID]
+	trust := v.trust()
+	key := trust.byID[h.KeyID]
 	switch {
 	case key == nil:
 		return nil, nil, refuse(UnknownKey, "")
 	case key.Algorithm != h.Algorithm:
 		return nil, nil, refuse(AlgMismatch, "")
-	case !v.Trust.NotAfter.IsZero() && at.After(v.Trust.NotAfter):
+	case !trust.NotAfter.IsZero() && at.After(trust.NotAfter):
 		return nil, nil, refuse(TrustExpired, "")
 	case at.Before(key.NotBefore):
 		return nil, nil, refuse(KeyNotYetValid, "")

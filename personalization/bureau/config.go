@@ -215,6 +215,8 @@ func (c *Config) check() error {
 		return errors.New("state UTO is for development: production issues under its own code")
 	case c.Environment == "production" && (c.Certificates.Contact == "" || len(c.Certificates.CRLs) == 0):
 		return errors.New("[certificates] needs contact and crls in production (ICAO 9303-12)")
+	case c.Environment == "production" && c.HSM.SoftHSM != "":
+		return errors.New("[hsm] softhsm is for development: production keeps its keys in an HSM, named by module")
 	case c.Environment == "production" && !c.Records.RequireJWE:
 		return errors.New("require-jwe must be true in production: records travel enciphered")
 	}

@@ -1,10 +1,12 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"image/jpeg"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -69,8 +71,14 @@ func (p *Preparer) Prepare(ctx context.Context, orderID uuid.UUID) error {
 	if product == nil {
 		return p.fail(ctx, prep, record.NoProduct)
 	}
+	if err := decodable(&v.Record.Person.Photo); err != nil {
+		return p.fail(ctx, prep, record.PhotoUnreadable)
+	}
 	for range numberTries {
 		im, err := p.build(ctx, prep, &v.Record, product)
+		if code := neverCode(err); code != "" {
+			return p.fail(ctx, prep, code)
+		}
 		if err != nil {
 			return fmt.Errorf("order %s: %w", orderID, err)
 		}
@@ -84,6 +92,28 @@ func (p *Preparer) Prepare(ctx context.Context, orderID uuid.UUID) error {
 		return err
 	}
 	return fmt.Errorf("order %s: %w", orderID, store.ErrCardNumberTaken)
+}
+
+// neverCode is the code of an error that no later try can mend, "" for others:
+// the record cannot stand in a card's files.
+func neverCode(err error) string {
+	for _, e := range []error{identity.ErrMRZ, identity.ErrDataGroup, identity.ErrImage, identity.ErrServices} {
+		if errors.Is(err, e) {
+			return "record-unfit"
+		}
+	}
+	return ""
+}
+
+// decodable decodes a JPEG to its last line: intake has looked at its header
+// only, and a picture that no reader can show must not go on a card. There is no
+// decoder here for JPEG 2000, of which intake has checked the boxes.
+func decodable(photo *record.Photo) error {
+	if photo.MediaType != "image/jpeg" {
+		return nil
+	}
+	_, err := jpeg.Decode(bytes.NewReader(photo.Data))
+	return err
 }
 
 // takenIn is when a record was taken in, which its row's identifier tells

@@ -43,6 +43,7 @@ func (r result) bin() feeder.Bin {
 // Stable reason codes of outcomes, for the journal and the audit.
 const (
 	reasonUnknownChip = "unknown-chip"
+	reasonChip        = "chip-differs"
 	reasonKeysDiffer  = "keys-differ"
 	reasonCardSilent  = "card-silent"
 	reasonCardRefused = "card-refused"
@@ -152,6 +153,9 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errImage, err)
 	}
+	if claim.Blank.Chip != chip.Name {
+		return nil, fmt.Errorf("%w: the delivery list calls it %s, it is a %s", errChip, claim.Blank.Chip, chip.Name)
+	}
 	product := l.Profiles.Products[claim.Order.Product]
 	if product == nil {
 		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
@@ -182,6 +186,9 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	return p.evidence(), nil
 }
 
+// errChip marks a blank that is not what its delivery list says.
+var errChip = errors.New("the blank is of another chip than its delivery list says")
+
 // errImage marks a card image that cannot be used: no card was touched.
 var errImage = errors.New("the card image cannot be used")
 
@@ -202,6 +209,8 @@ func judge(err error) result {
 	switch {
 	case errors.Is(err, gp.ErrCardCryptogram), errors.Is(err, gp.ErrCardChallenge):
 		r.outcome, r.reason = store.OutcomeQuarantined, reasonKeysDiffer
+	case errors.Is(err, errChip):
+		r.outcome, r.reason = store.OutcomeQuarantined, reasonChip
 	case errors.Is(err, errImage):
 		r.outcome, r.reason = store.OutcomeClean, reasonImage
 	case errors.As(err, &failed):

@@ -31,6 +31,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{"no error", nil, store.OutcomeIssued, "", feeder.Issued},
 		{"foreign keys", step(false, gp.ErrCardCryptogram), store.OutcomeQuarantined, reasonKeysDiffer, feeder.Rejected},
+		{"foreign chip", fmt.Errorf("%w: it is another", errChip), store.OutcomeQuarantined, reasonChip, feeder.Rejected},
 		{"image unreadable", fmt.Errorf("%w: sealed elsewhere", errImage), store.OutcomeClean, reasonImage, feeder.Unused},
 		{"gone before the first write", step(false, apdu.ErrInDoubt), store.OutcomeClean, reasonCardSilent, feeder.Unused},
 		{"gone after it", step(true, apdu.ErrInDoubt), store.OutcomeInDoubt, reasonCardSilent, feeder.Doubt},

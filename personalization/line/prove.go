@@ -272,10 +272,20 @@ func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
 		return fmt.Errorf("transport PIN: %w", err)
 	}
 	defer pin.Zero()
+	want := p.image.Files["services"]
+	if want != nil {
+		// Until a PIN is given, the file must be closed.
+		_, err := p.reader(sm).Files(ctx, lds.File{ID: fileServices, Size: len(want)})
+		switch {
+		case err == nil:
+			return notProven("the services file can be read without the holder's PIN")
+		case !errors.Is(err, apdu.SWSecurityStatusNotSatisfied):
+			return failed(fmt.Errorf("services file without the holder's PIN: %w", err))
+		}
+	}
 	if err := lds.VerifyPIN(ctx, sm, lds.HolderPIN, pin); err != nil {
 		return failed(fmt.Errorf("transport PIN: %w", err))
 	}
-	want := p.image.Files["services"]
 	if want == nil {
 		return nil
 	}

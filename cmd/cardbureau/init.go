@@ -18,6 +18,7 @@ type initCommand struct {
 	Organization string   `help:"Organization in certificates."`
 	Contact      string   `help:"Whom to ask about certificates: e-mail address or URI. Needed in production."`
 	CRL          []string `help:"Where the CSCA's revocation list is published (URI, repeatable). Needed in production." name:"crl"`
+	Custodian    []string `help:"Public key of a custodian of the trust file (JWK file, repeatable). Two are needed in production." type:"existingfile"`
 	Production   bool     `help:"Production: no test keys, no software cards, encrypted records only."`
 }
 
@@ -27,6 +28,7 @@ func (c initCommand) Run(ctx context.Context, g *globals) error {
 	made, err := bureau.Create(ctx, g.Data, bureau.CreateRequest{
 		Production: c.Production, Audience: c.Audience, State: c.State, DatabaseURL: c.DatabaseURL,
 		Module: c.PKCS11Module, Token: c.Token, PINFile: c.PINFile,
+		Custodians:   c.Custodian,
 		Certificates: bureau.Certificates{Country: c.Country, Organization: c.Organization, Contact: c.Contact, CRLs: c.CRL},
 	}, bureau.Options{Log: logger()})
 	if err != nil {

@@ -2,6 +2,7 @@ package bureau
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -10,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/image"
@@ -70,12 +74,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Bureau, err error) {
 		}
 	}
 	if !o.NoVault {
-		b.Trust, err = record.OpenTrustFile(b.path(b.Config.Records.Trust), func(err error) {
-			if b.Log != nil {
-				b.Log.Error("the trust file was changed and cannot be used; the one before stays in force", "error", err)
-			}
-		})
-		if err != nil {
+		if err := b.openTrust(); err != nil {
 			return nil, err
 		}
 		if b.Vault, err = startVault(ctx, dir, b.Config, o); err != nil {
@@ -88,6 +87,34 @@ func Open(ctx context.Context, dir string, o Options) (_ *Bureau, err error) {
 		}
 	}
 	return b, nil
+}
+
+// openTrust reads the trust file, in production after two custodians'
+// signatures. Where production has none yet, nobody is trusted.
+func (b *Bureau) openTrust() error {
+	var custodians []jose.JSONWebKey
+	for _, name := range b.Config.Records.Custodians {
+		text, err := os.ReadFile(b.path(name))
+		if err != nil {
+			return fmt.Errorf("a custodian's public key: %w", err)
+		}
+		var key jose.JSONWebKey
+		if err := json.Unmarshal(text, &key); err != nil || !key.Valid() || !key.IsPublic() {
+			return fmt.Errorf("%s is not a custodian's public key as JWK", name)
+		}
+		custodians = append(custodians, key)
+	}
+	file := b.path(b.Config.Records.Trust)
+	if !b.Config.Development() && !exists(file) {
+		b.Log.Warn("no trust file: every record is refused until two custodians have signed one", "file", file)
+		b.Trust = record.HoldTrust(&record.Trust{})
+		return nil
+	}
+	var err error
+	b.Trust, err = record.OpenTrustFile(file, custodians, func(err error) {
+		b.Log.Error("the trust file was changed and cannot be used; the one before stays in force", "error", err)
+	})
+	return err
 }
 
 // path makes a configured path absolute.
@@ -193,6 +220,10 @@ func (b *Bureau) Close() error {
 
 // Actor finds or makes the actor that the audit names for this process.
 func (b *Bureau) Actor(ctx context.Context, kind, name, through string) (store.Actor, error) {
+	name = strings.ToLower(strings.Join(strings.Fields(name), " "))
+	if name == "" {
+		return store.Actor{}, errors.New("the name of whoever does this is missing")
+	}
 	id, err := b.Store.Actor(ctx, kind, name)
 	return store.Actor{ID: id, Through: through}, err
 }

@@ -76,7 +76,8 @@ type Certificates struct {
 
 // Records says which records are taken.
 type Records struct {
-	Trust       string              `toml:"trust"` // relative to the data folder
+	Trust       string              `toml:"trust"`      // relative to the data folder
+	Custodians  []string            `toml:"custodians"` // public keys (JWK files) of whom two must have signed it
 	RequireJWE  bool                `toml:"require-jwe"`
 	MaxLine     int                 `toml:"max-line-bytes"`
 	UniqueID    string              `toml:"unique-id-check"` // "", luhn, mod11
@@ -129,6 +130,7 @@ crls = [%s]
 
 [records]
 trust = "trust.json"  # registries whose signatures are accepted
+custodians = [%s]       # JWK files of the custodians: two must have signed the trust file; none: development
 require-jwe = %v      # production takes only records enciphered to the intake key
 max-line-bytes = 524288
 unique-id-check = ""  # check digit of unique ids: luhn, mod11, or none
@@ -153,17 +155,22 @@ listen = "127.0.0.1:8443"
 `
 
 // ConfigText is the commented configuration of a new data folder.
-func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string, c Certificates) string {
+func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string, c Certificates, custodians []string) string {
 	env := "development"
 	if production {
 		env = "production"
 	}
-	crls := make([]string, len(c.CRLs))
-	for i, uri := range c.CRLs {
-		crls[i] = strconv.Quote(uri)
-	}
 	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, softHSM, module, token, pinFile,
-		c.Country, c.Organization, c.Contact, strings.Join(crls, ", "), production)
+		c.Country, c.Organization, c.Contact, quoted(c.CRLs), quoted(custodians), production)
+}
+
+// quoted is the inside of a TOML array of strings.
+func quoted(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.Quote(s)
+	}
+	return strings.Join(out, ", ")
 }
 
 // LoadConfig reads DIR/cardbureau.toml.
@@ -215,6 +222,8 @@ func (c *Config) check() error {
 		return errors.New("state UTO is for development: production issues under its own code")
 	case c.Environment == "production" && (c.Certificates.Contact == "" || len(c.Certificates.CRLs) == 0):
 		return errors.New("[certificates] needs contact and crls in production (ICAO 9303-12)")
+	case c.Environment == "production" && len(c.Records.Custodians) < record.Custodians:
+		return fmt.Errorf("[records] custodians names %d keys: in production the trust file is signed by %d custodians", len(c.Records.Custodians), record.Custodians)
 	case c.Environment == "production" && c.HSM.SoftHSM != "":
 		return errors.New("[hsm] softhsm is for development: production keeps its keys in an HSM, named by module")
 	case c.Environment == "production" && !c.Records.RequireJWE:

@@ -26,6 +26,9 @@ type CreateRequest struct {
 	PINFile     string // of another module's token
 	// Certificates are needed in production.
 	Certificates Certificates
+	// Custodians are JWK files: two of them sign the trust file. Needed in
+	// production.
+	Custodians []string
 }
 
 // Created is what was made, all of it public.
@@ -84,6 +87,9 @@ func writeConfig(name string, r *CreateRequest) error {
 	if r.Production && (r.Certificates.Contact == "" || len(r.Certificates.CRLs) == 0) {
 		return errors.New("production certificates name whom to ask and where revocations are found: give --contact and --crl")
 	}
+	if r.Production && len(r.Custodians) < record.Custodians {
+		return fmt.Errorf("in production %d custodians sign the trust file: give the files of their public keys (JWK) with --custodian", record.Custodians)
+	}
 	if r.State == "" {
 		r.State = "UTO"
 		if r.Production {
@@ -103,7 +109,7 @@ func writeConfig(name string, r *CreateRequest) error {
 		}
 		softHSM = "softhsm"
 	}
-	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile, r.Certificates)
+	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile, r.Certificates, r.Custodians)
 	return os.WriteFile(name, []byte(text), 0o600)
 }
 
@@ -141,14 +147,14 @@ func provision(ctx context.Context, dir string, cfg *Config, v *vault.Client, ou
 	if !filepath.IsAbs(out.Trust) {
 		out.Trust = filepath.Join(dir, out.Trust)
 	}
-	if exists(out.Trust) {
-		return nil
+	if exists(out.Trust) || !cfg.Development() {
+		return nil // in production the custodians bring it
 	}
 	return writeTrust(out.Trust, p)
 }
 
-// writeTrust makes the trust file of a new folder: the test registry in
-// development, nobody otherwise.
+// writeTrust makes the trust file of a new development folder: the test
+// registry.
 func writeTrust(name string, p vault.Provisioned) error {
 	trust := record.Trust{Keys: []record.TrustKey{}}
 	if p.RegistryJWK != nil {

@@ -196,14 +196,19 @@ func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 func (d *demo) show(args []string) {
-	quoted := make([]string, len(args))
+	words := make([]string, len(args))
 	for i, a := range args {
-		if strings.Contains(a, " ") {
-			a = "'" + a + "'"
-		}
-		quoted[i] = a
+		words[i] = quoted(a)
 	}
-	fmt.Fprintf(os.Stderr, "$ cardbureau %s\n", strings.Join(quoted, " "))
+	fmt.Fprintf(os.Stderr, "$ cardbureau %s\n", strings.Join(words, " "))
+}
+
+// quoted is a word as a shell takes it.
+func quoted(s string) string {
+	if strings.ContainsAny(s, " \t'\"$&;()<>|*?\\`") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return s
 }
 
 // do runs a command to its end and returns what it printed.
@@ -330,7 +335,7 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 	}
 	fmt.Fprintf(os.Stderr, "\nStock: %d received, %d issued, %d on hand; shift summary %s\n", stock.Counts.Received, stock.Counts.Issued, stock.Counts.OnHand, sheet)
 	if issued.card != "" {
-		fmt.Fprintf(os.Stderr, "Put a card into a reader of your own software:\n  %s virtual insert %s --data %s\n", d.self, issued.card, d.dir)
+		fmt.Fprintf(os.Stderr, "Put a card into a reader of your own software:\n  %s virtual insert %s --data %s\n", quoted(d.self), issued.card, quoted(d.dir))
 	}
 	return &demoSummary{
 		Records: byAPI.records + issued.Records, Refused: byAPI.refused + issued.Refused,

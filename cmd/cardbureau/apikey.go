@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
+	"cardbureau/api"
 	"cardbureau/personalization/bureau"
 )
 
@@ -23,6 +26,14 @@ func (apiKeyCreate) Example() string {
 }
 
 func (c apiKeyCreate) Run(ctx context.Context, g *globals) error {
+	if strings.TrimSpace(c.Name) == "" {
+		return &exitError{exitUsage, "the name of whoever uses the key is missing"}
+	}
+	for _, scope := range c.Scope {
+		if !slices.Contains([]string{api.ScopeRecords, api.ScopeOrders, api.ScopeMetrics}, scope) {
+			return &exitError{exitUsage, fmt.Sprintf("--scope: there is no scope %q: take records, orders or metrics", scope)}
+		}
+	}
 	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoVault: true})
 	if err != nil {
 		return err

@@ -137,12 +137,12 @@ func (c orderQueue) Run(ctx context.Context, g *globals) error {
 }
 
 type orderDecide struct {
-	ID       string `arg:"" help:"Order, as cardbureau order queue lists it." name:"order"`
-	Proceed  bool   `help:"Make the card: a new image is prepared." xor:"what" required:""`
-	Withdraw bool   `help:"Make no card." xor:"what" required:""`
-	Reason   string `help:"Why, in one word: identity-confirmed, guardian-appointed, duplicate, …" required:""`
-	First    string `help:"First person." required:""`
-	Second   string `help:"Second person." required:""`
+	ID       string     `arg:"" help:"Order, as cardbureau order queue lists it." name:"order"`
+	Proceed  bool       `help:"Make the card: a new image is prepared." xor:"what" required:""`
+	Withdraw bool       `help:"Make no card." xor:"what" required:""`
+	Reason   reasonWord `help:"Why, in one word: identity-confirmed, guardian-appointed, duplicate, …" required:""`
+	First    string     `help:"First person." required:""`
+	Second   string     `help:"Second person." required:""`
 }
 
 func (orderDecide) Example() string {
@@ -164,7 +164,7 @@ func (c orderDecide) Run(ctx context.Context, g *globals) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	err = b.Store.Decide(ctx, store.Decision{OrderID: id, Proceed: c.Proceed, Reason: c.Reason, Approvers: [2]store.Actor{first, second}})
+	err = b.Store.Decide(ctx, store.Decision{OrderID: id, Proceed: c.Proceed, Reason: string(c.Reason), Approvers: [2]store.Actor{first, second}})
 	if err != nil {
 		return fmt.Errorf("order %s: %w", id, err)
 	}
@@ -172,9 +172,9 @@ func (c orderDecide) Run(ctx context.Context, g *globals) error {
 }
 
 type orderWithdraw struct {
-	ID       string `arg:"" help:"Order." name:"order"`
-	Reason   string `help:"Why, in one word." required:""`
-	Operator string `help:"Who withdraws, for the audit." default:"${user}"`
+	ID       string     `arg:"" help:"Order." name:"order"`
+	Reason   reasonWord `help:"Why, in one word." required:""`
+	Operator string     `help:"Who withdraws, for the audit." default:"${user}"`
 }
 
 func (orderWithdraw) Example() string {
@@ -195,7 +195,7 @@ func (c orderWithdraw) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	if err := b.Store.Withdraw(ctx, id, c.Reason, actor); err != nil {
+	if err := b.Store.Withdraw(ctx, id, string(c.Reason), actor); err != nil {
 		return fmt.Errorf("order %s: %w", id, err)
 	}
 	return shown(ctx, g, b, id)

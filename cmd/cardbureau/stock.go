@@ -116,11 +116,11 @@ func (stockCount) Run(ctx context.Context, g *globals) error {
 }
 
 type stockResolve struct {
-	Attempt string `arg:"" help:"Attempt in doubt, as stock count shows it."`
-	To      string `help:"What becomes of the blank: spoiled (destroyed) or quarantined (kept apart)." enum:"spoiled,quarantined" default:"spoiled"`
-	Reason  string `help:"Why, in one word: torn, damaged, unreadable, …" required:""`
-	First   string `help:"First person." required:""`
-	Second  string `help:"Second person." required:""`
+	Attempt string     `arg:"" help:"Attempt in doubt, as stock count shows it."`
+	To      string     `help:"What becomes of the blank: spoiled (destroyed) or quarantined (kept apart)." enum:"spoiled,quarantined" default:"spoiled"`
+	Reason  reasonWord `help:"Why, in one word: torn, damaged, unreadable, …" required:""`
+	First   string     `help:"First person." required:""`
+	Second  string     `help:"Second person." required:""`
 }
 
 func (stockResolve) Example() string {
@@ -143,7 +143,7 @@ func (c stockResolve) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	err = b.Store.SettleInDoubt(ctx, store.Settlement{
-		AttemptID: id, To: stock.State(c.To), Reason: c.Reason, Approvers: [2]store.Actor{first, second},
+		AttemptID: id, To: stock.State(c.To), Reason: string(c.Reason), Approvers: [2]store.Actor{first, second},
 	})
 	if err != nil {
 		return err
@@ -156,11 +156,11 @@ func (c stockResolve) Run(ctx context.Context, g *globals) error {
 }
 
 type stockMove struct {
-	Serial   string `arg:"" help:"Serial number of the blank's chip."`
-	To       string `help:"What becomes of it." enum:"quarantined,spoiled,test,returned" required:""`
-	Reason   string `help:"Why, in one word." required:""`
-	Operator string `help:"Who says so." default:"${user}"`
-	Second   string `help:"Second person: needed for spoiled and for whatever was quarantined."`
+	Serial   string     `arg:"" help:"Serial number of the blank's chip."`
+	To       string     `help:"What becomes of it." enum:"quarantined,spoiled,test,returned" required:""`
+	Reason   reasonWord `help:"Why, in one word." required:""`
+	Operator string     `help:"Who says so." default:"${user}"`
+	Second   string     `help:"Second person: needed for spoiled and for whatever was quarantined."`
 }
 
 func (stockMove) Example() string {
@@ -173,7 +173,7 @@ func (c stockMove) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer b.Close()
-	m := store.BlankMove{Serial: c.Serial, To: stock.State(c.To), Reason: c.Reason}
+	m := store.BlankMove{Serial: c.Serial, To: stock.State(c.To), Reason: string(c.Reason)}
 	if m.Approvers[0], err = b.Actor(ctx, "operator", c.Operator, "cli"); err != nil {
 		return err
 	}

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"errors"
+	"regexp"
+)
+
+// reasonWord is a reason that goes into the audit, where nothing about a person
+// may stand: one word, not a sentence.
+type reasonWord string
+
+var reasonForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// UnmarshalText refuses what is no such word.
+func (r *reasonWord) UnmarshalText(b []byte) error {
+	if len(b) > 40 || !reasonForm.Match(b) {
+		return errors.New("a reason is one word of small letters, digits and hyphens, as torn or identity-confirmed: it is kept for good, so it names nobody")
+	}
+	*r = reasonWord(b)
+	return nil
+}

@@ -84,7 +84,7 @@ type secrets struct {
 
 // Names that stand nowhere by chance.
 var (
-	localNames = []string{"قوشقربان‌زاده", "گل‌اندام‌پور", "جهانگشایان", "زمردنشین‌فر", "خورشیدسوار", "ستاره‌شناسیان", "مهتاب‌نوردیان", "پرنیان‌پوشان"}
+	localNames = []string{"قوشقربان\u200cزاده", "گل\u200cاندام\u200cپور", "جهانگشایان", "زمردنشین\u200cفر", "خورشیدسوار", "ستاره\u200cشناسیان", "مهتاب\u200cنوردیان", "پرنیان\u200cپوشان"}
 	latinNames = []string{"Qushqurbanzadah", "Gulandampoor", "Jahangoshayan", "Zomorodneshin", "Khorshidsawar", "Setareshenas", "Mahtabnaward", "Parniyanposh"}
 )
 
@@ -238,16 +238,9 @@ func (s *secrets) work(good, bad [][]byte) {
 	if err := os.WriteFile(file, lines(append(good[3:6:6], bad...)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for slot := range 2 {
-		h.order(r, rack.Request{Op: "hold", Slot: slot, At: 60 + 50*slot})
-	}
-	k := &killing{house: h, t: t, rack: r, doubts: map[string]string{}}
-	issue := h.start("issue", file)
-	for slot := range 2 {
-		if k.held(issue, slot) == "" {
-			t.Fatal("a card was made before its point")
-		}
-	}
+	k := &killing{house: h, t: t, rack: r, db: h.database()}
+	issue := k.inHand([]string{file}, point{60, false}, point{110, true})
+	k.db.close()
 	// What others on the machine see of a running bureau.
 	for _, p := range users(h.dir) {
 		fmt.Fprintf(&h.log, "%s %s\n", p.command, added(p.pid))

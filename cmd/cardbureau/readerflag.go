@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"cardbureau/cardio/pcsc"
 	"cardbureau/personalization/bureau"
@@ -14,6 +15,9 @@ import (
 type readerFlag struct {
 	Reader string `help:"Reader by name or pattern; without it the only one with a card." placeholder:"NAME"`
 }
+
+// insertPatience is how long a card is waited for that was put in just now.
+const insertPatience = time.Second
 
 // find names the reader to use: of those that the flag fits, the only one with
 // a card.
@@ -35,10 +39,16 @@ func (f readerFlag) find(pc *pcsc.Context) (string, error) {
 	case len(names) == 0:
 		return "", fmt.Errorf("no reader is called %q: see cardbureau reader list", f.Reader)
 	}
+	// PC/SC takes a moment to see a card that was put in just now.
 	var full []string
-	for _, name := range names {
-		if present, err := pc.Present(name); err == nil && present {
-			full = append(full, name)
+	for until := time.Now().Add(insertPatience); ; time.Sleep(50 * time.Millisecond) {
+		for _, name := range names {
+			if present, err := pc.Present(name); err == nil && present {
+				full = append(full, name)
+			}
+		}
+		if len(full) > 0 || time.Now().After(until) {
+			break
 		}
 	}
 	switch len(full) {

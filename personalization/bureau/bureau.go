@@ -224,10 +224,6 @@ func (b *Bureau) Actor(ctx context.Context, kind, name, through string) (store.A
 	if name == "" {
 		return store.Actor{}, errors.New("the name of whoever does this is missing")
 	}
-	name = strings.ToLower(strings.Join(strings.Fields(name), " "))
-	if name == "" {
-		return store.Actor{}, errors.New("the name of whoever does this is missing")
-	}
 	id, err := b.Store.Actor(ctx, kind, name)
 	return store.Actor{ID: id, Through: through}, err
 }

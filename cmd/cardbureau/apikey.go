@@ -8,11 +8,47 @@ import (
 	"strings"
 
 	"cardbureau/api"
+	"github.com/google/uuid"
+
 	"cardbureau/personalization/bureau"
 )
 
 type apiKeyCommand struct {
+	Revoke apiKeyRevoke `cmd:"" help:"End a key: it opens nothing any more."`
 	Create apiKeyCreate `cmd:"" help:"Make a bearer key; it is printed once and kept as a digest only."`
+}
+
+type apiKeyRevoke struct {
+	ID       string `arg:"" help:"Identifier of the key, as create --json printed it and the log names it."`
+	Operator string `help:"Who revokes, for the audit." default:"${user}"`
+}
+
+func (apiKeyRevoke) Example() string {
+	return "cardbureau api-key revoke 0198c0de-7a11-7000-8000-000000000001 --data /srv/bureau"
+}
+
+func (c apiKeyRevoke) Run(ctx context.Context, g *globals) error {
+	id, err := uuid.Parse(c.ID)
+	if err != nil {
+		return &exitError{exitUsage, fmt.Sprintf("%q is no identifier of a key", c.ID)}
+	}
+	b, err := openForDesk(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
+	if err != nil {
+		return err
+	}
+	if err := b.Store.RevokeAPIKey(ctx, id, actor); err != nil {
+		return fmt.Errorf("API key %s: %w", id, err)
+	}
+	if g.JSON {
+		return printJSON(map[string]string{"id": id.String(), "state": "revoked"})
+	}
+	fmt.Printf("API key %s is revoked\n", id)
+	return nil
 }
 
 type apiKeyCreate struct {

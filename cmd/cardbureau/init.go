@@ -10,9 +10,9 @@ import (
 type initCommand struct {
 	DatabaseURL  string   `help:"PostgreSQL server to use; without it a private cluster is made in the data folder." name:"database-url" placeholder:"URL"`
 	PKCS11Module string   `help:"PKCS#11 module that holds the keys; without it a SoftHSM token is made in the data folder." name:"pkcs11-module" type:"path" placeholder:"FILE"`
-	Token        string   `help:"Label of the token." default:"cardbureau"`
+	Token        string   `help:"Label of the token; cardbureau when empty."`
 	PINFile      string   `help:"File with the token's PIN (mode 0600)." name:"pin-file" type:"path"`
-	Audience     string   `help:"Name of this bureau in records." default:"bureau-1"`
+	Audience     string   `help:"Name of this bureau in records; bureau-1 when empty."`
 	State        string   `help:"Issuing state, three letters (UTO in development, IRN in production)."`
 	Country      string   `help:"Two-letter country code in certificates; UT for UTO and IR for IRN when empty."`
 	Organization string   `help:"Organization in certificates."`

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"cardbureau/cardio/pcsc"
@@ -27,7 +28,7 @@ type virtualCommand struct {
 	Run     virtualRun     `cmd:"" help:"Run virtual readers with a rack of software cards, until Ctrl-C."`
 	Blanks  virtualBlanks  `cmd:"" help:"Make software blanks and their delivery list."`
 	Records virtualRecords `cmd:"" help:"Make records of invented people, signed by the test registry."`
-	Insert  virtualInsert  `cmd:"" help:"Put an issued software card into a virtual reader, for any reader software."`
+	Insert  virtualInsert  `cmd:"" help:"Put a software card into a virtual reader: an issued one for any reader software, one in doubt for card resume."`
 }
 
 // errDevelopment refuses rehearsal in production.
@@ -289,6 +290,14 @@ func awaitCard(ctx context.Context, reader, socket string) error {
 
 // showInserted prints what reader software needs to find and open the card.
 func showInserted(g *globals, im *image.Image, reader, socket string) error {
+	if im == nil { // a card that is not issued has nothing to open it with yet
+		if g.JSON {
+			return printJSON(map[string]string{"reader": reader, "PCSCLITE_CSOCK_NAME": socket})
+		}
+		fmt.Printf("reader: %s\nPCSCLITE_CSOCK_NAME: %s\n", reader, socket)
+		fmt.Fprintln(os.Stderr, "The card is in the reader. Ctrl-C takes it out.")
+		return nil
+	}
 	if g.JSON {
 		return printJSON(map[string]string{
 			"reader": reader, "PCSCLITE_CSOCK_NAME": socket, "documentNumber": im.DocumentNumber,
@@ -320,7 +329,13 @@ func (c virtualInsert) find(ctx context.Context, g *globals) (*image.Image, stri
 		card, err = b.Store.CardBySerial(ctx, c.Card, "rehearsal", actor)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("no issued card has the number or serial %q: %w", c.Card, err)
+		// A blank, or a card in doubt, goes by its chip's serial number.
+		for _, bin := range rack.Bins {
+			if names, lerr := rack.Cards(virtualFolder(b.Dir), bin); lerr == nil && slices.Contains(names, c.Card) {
+				return nil, c.Card, nil
+			}
+		}
+		return nil, "", fmt.Errorf("no issued card has the number, and no software card the serial number %q: %w", c.Card, err)
 	}
 	im, err := image.Open(ctx, b.Vault, card.PersonID, vault.DataKey(card.Key), card.Image)
 	return im, card.Serial, err

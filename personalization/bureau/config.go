@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -183,23 +184,43 @@ func LoadConfig(dir string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := parseConfig(b)
+	var at *placed
+	if errors.As(err, &at) {
+		return nil, fmt.Errorf("%s:%d:%d: %w", name, at.row, at.col, at.err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, nil
+}
+
+// placed is a mistake with its place in the text.
+type placed struct {
+	row, col int
+	err      error
+}
+
+func (p *placed) Error() string { return p.err.Error() }
+
+// parseConfig reads and checks a configuration.
+func parseConfig(text []byte) (*Config, error) {
 	var c Config
-	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&c); err != nil {
 		var strict *toml.StrictMissingError
 		if errors.As(err, &strict) && len(strict.Errors) > 0 {
 			row, col := strict.Errors[0].Position()
-			return nil, fmt.Errorf("%s:%d:%d: unknown key %q", name, row, col, strings.Join(strict.Errors[0].Key(), "."))
+			return nil, &placed{row, col, fmt.Errorf("unknown key %q", strings.Join(strict.Errors[0].Key(), "."))}
 		}
 		var de *toml.DecodeError
 		if errors.As(err, &de) {
 			row, col := de.Position()
-			return nil, fmt.Errorf("%s:%d:%d: %w", name, row, col, err)
+			return nil, &placed{row, col, err}
 		}
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	return &c, nil
 }
@@ -218,6 +239,8 @@ func (c *Config) check() error {
 		return errors.New("no [[product]] rule: no record could become a card")
 	case c.HSM.SoftHSM == "" && c.HSM.Module == "":
 		return errors.New("[hsm] names neither a softhsm folder nor a module")
+	case hasPassword(c.Database.URL):
+		return errors.New("[database] url holds a password: put it into a file that PGPASSFILE names, or into PGPASSWORD")
 	case c.Environment == "production" && c.State == "UTO":
 		return errors.New("state UTO is for development: production issues under its own code")
 	case c.Environment == "production" && (c.Certificates.Contact == "" || len(c.Certificates.CRLs) == 0):
@@ -242,6 +265,16 @@ func (c *Config) check() error {
 		c.HSM.Timeout = duration(30 * time.Second)
 	}
 	return nil
+}
+
+// hasPassword reports whether a database URL or connection string carries one.
+func hasPassword(text string) bool {
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		if _, ok := u.User.Password(); ok {
+			return true
+		}
+	}
+	return strings.Contains(text, "password=")
 }
 
 // Development reports whether test keys and software cards are allowed.

@@ -38,6 +38,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"[[product]]\nname = \"identity\"", "", "no [[product]] rule"},
 		{"sessions = 2", "sessions = [", ":"},
 		{`"development"`, `"production"`, "UTO is for development"},
+		{`url = ""`, `url = "postgres://bureau:secret@db/cards"`, "url holds a password"},
 	} {
 		_, err := LoadConfig(configFolder(t, strings.Replace(base, c.old, c.new, 1)))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -46,5 +47,22 @@ func TestConfigMistakes(t *testing.T) {
 	}
 	if _, err := LoadConfig(t.TempDir()); err == nil || !strings.Contains(err.Error(), "cardbureau init") {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestContradictionIsRefused(t *testing.T) {
+	c, err := LoadConfig(configFolder(t, ConfigText(false, "bureau-1", "UTO", "", "softhsm", "", "cardbureau", "", Certificates{}, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []CreateRequest{{}, {Audience: "bureau-1", State: "UTO"}} {
+		if err := r.agrees(c); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	for _, r := range []CreateRequest{{Audience: "bureau-2"}, {Production: true}, {DatabaseURL: "postgres://x"}, {Custodians: []string{"a"}}} {
+		if err := r.agrees(c); err == nil || !strings.Contains(err.Error(), "is already") {
+			t.Errorf("%+v: %v", r, err)
+		}
 	}
 }

@@ -60,14 +60,20 @@ func Create(ctx context.Context, dir string, r CreateRequest, o Options) (*Creat
 		}
 	}
 	out := &Created{Dir: dir, Config: filepath.Join(dir, ConfigName)}
-	if exists(out.Config) {
-		out.Existed = true
-	} else if err := writeConfig(out.Config, &r); err != nil {
-		return nil, err
+	out.Existed = exists(out.Config)
+	if !out.Existed {
+		if err := writeConfig(out.Config, &r); err != nil {
+			return nil, err
+		}
 	}
 	cfg, err := LoadConfig(dir)
 	if err != nil {
 		return nil, err
+	}
+	if out.Existed {
+		if err := r.agrees(cfg); err != nil {
+			return nil, fmt.Errorf("%s: %w: change it there, not here", out.Config, err)
+		}
 	}
 	out.Environment = cfg.Environment
 	v, err := startVault(ctx, dir, cfg, o)
@@ -110,7 +116,33 @@ func writeConfig(name string, r *CreateRequest) error {
 		softHSM = "softhsm"
 	}
 	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile, r.Certificates, r.Custodians)
+	// A configuration with a mistake is not left behind.
+	if _, err := parseConfig([]byte(text)); err != nil {
+		return err
+	}
 	return os.WriteFile(name, []byte(text), 0o600)
+}
+
+// agrees refuses what contradicts a configuration that is there already. What
+// was left empty contradicts nothing.
+func (r *CreateRequest) agrees(c *Config) error {
+	for _, f := range []struct{ what, want, have string }{
+		{"audience", r.Audience, c.Audience}, {"state", r.State, c.State}, {"database.url", r.DatabaseURL, c.Database.URL},
+		{"hsm.module", r.Module, c.HSM.Module}, {"hsm.token", r.Token, c.HSM.Token}, {"hsm.pin-file", r.PINFile, c.HSM.PINFile},
+		{"certificates.country", r.Certificates.Country, c.Certificates.Country},
+		{"certificates.organization", r.Certificates.Organization, c.Certificates.Organization},
+		{"certificates.contact", r.Certificates.Contact, c.Certificates.Contact},
+		{"certificates.crls", quoted(r.Certificates.CRLs), quoted(c.Certificates.CRLs)},
+		{"records.custodians", quoted(r.Custodians), quoted(c.Records.Custodians)},
+	} {
+		if f.want != "" && f.want != f.have {
+			return fmt.Errorf("%s is already %q", f.what, f.have)
+		}
+	}
+	if r.Production && c.Development() {
+		return errors.New("environment is already development")
+	}
+	return nil
 }
 
 // provision makes the keys that are missing and writes what is public of them.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"path"
 	"path/filepath"
 	"slices"
@@ -27,8 +28,8 @@ func (b *Bureau) RunFolder() string { return filepath.Join(b.Dir, "run") }
 // use of readers. It returns the control socket of each virtual reader.
 func UseReaders(dir string) (control map[string]int, socket string, err error) {
 	r, err := pcscd.ReadReaders(filepath.Join(dir, "run"))
-	if err != nil || !exists(r.Socket) {
-		return nil, "", nil // none runs here
+	if err != nil || !answers(r.Socket) {
+		return nil, "", nil // none runs here, or what ran was killed
 	}
 	if err := pcsc.UseSocket(r.Socket); err != nil {
 		return nil, "", err
@@ -39,6 +40,16 @@ func UseReaders(dir string) (control map[string]int, socket string, err error) {
 		socket = reader.Control
 	}
 	return control, socket, nil
+}
+
+// answers reports whether somebody listens on a unix socket.
+func answers(socket string) bool {
+	c, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }
 
 // ReaderNames lists readers that match any of the patterns (path.Match); no

@@ -63,7 +63,7 @@ func printBench(w io.Writer, r *measure.Result) {
 	f := r.Floors
 	p("APDUs a card    %6.0f, least for its content %6.0f: ratio %.2f", r.Wire.APDUs, r.Wire.LeastAPDUs, r.Wire.APDUs/r.Wire.LeastAPDUs)
 	p("bytes a card    %6.0f, least for its content %6.0f: ratio %.2f", r.Wire.Sent+r.Wire.Received, r.Wire.LeastBytes, (r.Wire.Sent+r.Wire.Received)/r.Wire.LeastBytes)
-	p("chip exchange   %6.0f ms a card would take its %.0f APDUs raw in process (%.0f/s)", r.Wire.APDUs/f.InProcessAPDUs*1000, r.Wire.APDUs, f.InProcessAPDUs)
+	p("chip exchange   %6.2f ms a card would take its %.0f APDUs raw in process (%.0f/s)", r.Wire.APDUs/f.InProcessAPDUs*1000, r.Wire.APDUs, f.InProcessAPDUs)
 	if f.PCSCAPDUs > 0 {
 		p("through pcscd   %6.0f APDUs/s raw, so at least %.1f ms a card: at most %.0f cards/s a reader", f.PCSCAPDUs, r.Wire.APDUs/f.PCSCAPDUs*1000, f.PCSCAPDUs/r.Wire.APDUs)
 	} else {

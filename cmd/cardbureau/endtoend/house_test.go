@@ -151,18 +151,37 @@ func (h *house) order(c rack.Client, q rack.Request) rack.Answer {
 	return a
 }
 
+// empty takes out what a line that was killed left in the readers, as a person
+// does, and waits until PC/SC has noticed: it looks every 0.4 s, and people are
+// not so fast.
+func (h *house) empty(c rack.Client) {
+	h.t.Helper()
+	for _, s := range h.order(c, rack.Request{Op: "status"}).Slots {
+		if s.Card != "" {
+			h.order(c, rack.Request{Op: "out", Slot: s.Slot, Bin: rack.Doubt})
+			h.noticed(s.Reader, false)
+		}
+	}
+}
+
 // insert puts a card into the first reader and waits until PC/SC has noticed.
 func (h *house) insert(c rack.Client, card string) {
 	h.t.Helper()
+	h.empty(c)
 	h.order(c, rack.Request{Op: "insert", Card: card})
-	reader := h.order(c, rack.Request{Op: "status"}).Slots[0].Reader
-	eventually(h.t, "the reader notices the card", func() bool {
+	h.noticed(h.order(c, rack.Request{Op: "status"}).Slots[0].Reader, true)
+}
+
+// noticed waits until a reader says that a card is there, or not.
+func (h *house) noticed(reader string, card bool) {
+	h.t.Helper()
+	eventually(h.t, "the reader notices", func() bool {
 		for line := range bytes.Lines(h.must(0, "reader", "list", "--json")) {
 			var r struct {
 				Reader string
 				Card   bool
 			}
-			if err := json.Unmarshal(line, &r); err == nil && r.Reader == reader && r.Card {
+			if err := json.Unmarshal(line, &r); err == nil && r.Reader == reader && r.Card == card {
 				return true
 			}
 		}

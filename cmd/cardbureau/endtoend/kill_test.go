@@ -117,13 +117,14 @@ func (k *killing) round(v victim, points ...point) {
 	t := k.t
 	name := fmt.Sprintf("kill -9 of the %s at %v", v, points)
 	t.Log(name)
+	k.empty(k.rack)
 	for i, p := range points {
-		k.order(k.rack, rack.Request{Op: "hold", Slot: i, At: p.apdu, Before: p.before})
+		k.hold(i, p)
 	}
 	issue := k.start("issue", k.file(3), "--json")
 	var blanks []string
-	for i := range points {
-		if card := k.held(issue, i); card != "" {
+	for i, p := range points {
+		if card := k.held(issue, i, p); card != "" {
 			blanks = append(blanks, card)
 		} else {
 			t.Logf("%s: the card in slot %d ends before its point", name, i)
@@ -217,9 +218,32 @@ func (k *killing) round(v victim, points ...point) {
 	k.oneCardEach(name)
 }
 
+// inHand starts an issue and returns when a card stands at its point in each
+// reader.
+func (k *killing) inHand(args []string, points ...point) *process {
+	k.t.Helper()
+	for slot, p := range points {
+		k.hold(slot, p)
+	}
+	issue := k.start(append([]string{"issue"}, args...)...)
+	for slot, p := range points {
+		if k.held(issue, slot, p) == "" {
+			k.t.Fatal("a card was made before its point")
+		}
+	}
+	return issue
+}
+
+// hold stops the card that is, or comes, in a slot at a point.
+func (k *killing) hold(slot int, p point) {
+	k.t.Helper()
+	k.order(k.rack, rack.Request{Op: "hold", Slot: slot, At: p.apdu, Before: p.before})
+}
+
 // held waits until the card in a slot stands at its point, and returns the
-// card; none when a card was made and taken out before.
-func (k *killing) held(issue *process, slot int) (card string) {
+// card; none when a card was made and taken out before. A blank that goes back
+// untouched, for want of an order at that moment, takes the hold with it.
+func (k *killing) held(issue *process, slot int, p point) (card string) {
 	k.t.Helper()
 	eventually(k.t, "the card reaches its point", func() bool {
 		select {
@@ -228,9 +252,14 @@ func (k *killing) held(issue *process, slot int) (card string) {
 		default:
 		}
 		s := k.order(k.rack, rack.Request{Op: "status"}).Slots[slot]
-		if card != "" && s.Card != card {
-			card = ""
-			return true
+		if gone := card; gone != "" && s.Card != gone {
+			card = s.Card
+			if state := k.db.text("SELECT state FROM blank WHERE serial = $1", gone); state != "on-hand" {
+				k.t.Logf("blank %s is %s before APDU %d", gone, state, p.apdu)
+				card = ""
+				return true
+			}
+			k.hold(slot, p)
 		}
 		card = s.Card
 		return s.Held

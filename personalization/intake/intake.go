@@ -4,7 +4,6 @@
 package intake
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +137,7 @@ type item struct {
 	answer   *Answer
 	verified *record.Verified
 	req      store.AcceptRequest
+	tries    int
 }
 
 func (s *Service) now() time.Time {
@@ -229,16 +229,16 @@ func refuseOr(err error, a *Answer) error {
 // its person first.
 const attempts = 4
 
+// store takes the records of a chunk in. Of several records of one person, or
+// with one recordId, the first line comes first: the others wait a round.
 func (s *Service) store(ctx context.Context, items []*item) error {
-	for try := 0; len(items) > 0; try++ {
-		if try == attempts {
-			return errors.New("intake: a person's data key keeps changing")
-		}
-		if err := s.seal(ctx, items); err != nil {
+	for len(items) > 0 {
+		now, later := first(items)
+		if err := s.seal(ctx, now); err != nil {
 			return err
 		}
-		reqs := make([]store.AcceptRequest, len(items))
-		for i, it := range items {
+		reqs := make([]store.AcceptRequest, len(now))
+		for i, it := range now {
 			reqs[i] = it.req
 		}
 		results, err := s.Store.AcceptRecords(ctx, reqs)
@@ -246,19 +246,37 @@ func (s *Service) store(ctx context.Context, items []*item) error {
 			return fmt.Errorf("intake: %w", err)
 		}
 		var again []*item
-		for i, it := range items {
-			switch res := results[i]; {
-			case errors.Is(res.Err, store.ErrPersonKeyDiffers):
-				again = append(again, it)
-			default:
-				if err := it.settle(res); err != nil {
+		for i, it := range now {
+			if !errors.Is(results[i].Err, store.ErrPersonKeyDiffers) {
+				if err := it.settle(results[i]); err != nil {
 					return err
 				}
+				continue
 			}
+			if it.tries++; it.tries == attempts {
+				return errors.New("intake: a person's data key keeps changing")
+			}
+			again = append(again, it)
 		}
-		items = again
+		items = append(again, later...)
 	}
 	return nil
+}
+
+// first splits off what must wait for an earlier record of the same person or
+// recordId.
+func first(items []*item) (now, later []*item) {
+	seen := map[string]bool{}
+	for _, it := range items {
+		person, id := "p"+string(it.req.PersonRef), "r"+it.req.RecordID
+		if seen[person] || seen[id] {
+			later = append(later, it)
+		} else {
+			now = append(now, it)
+		}
+		seen[person], seen[id] = true, true
+	}
+	return now, later
 }
 
 // seal looks the persons up and seals each record under its person's key.
@@ -275,16 +293,11 @@ func (s *Service) seal(ctx context.Context, items []*item) error {
 	for i, it := range items {
 		p := persons[i]
 		if !p.Found {
-			// Two records of one new person in one chunk share a key.
-			if j := firstWith(refs, i); j < i {
-				p.ID, p.Key = items[j].req.PersonID, items[j].req.Key
-			} else {
-				key, err := s.Vault.NewDataKey(ctx)
-				if err != nil {
-					return fmt.Errorf("data key: %w", err)
-				}
-				p.ID, p.Key = store.NewID(), store.DataKey(key)
+			key, err := s.Vault.NewDataKey(ctx)
+			if err != nil {
+				return fmt.Errorf("data key: %w", err)
 			}
+			p.ID, p.Key = store.NewID(), store.DataKey(key)
 		}
 		it.req.PersonID, it.req.Key = p.ID, p.Key
 		pieces[i] = vault.SealItem{
@@ -302,15 +315,6 @@ func (s *Service) seal(ctx context.Context, items []*item) error {
 	return nil
 }
 
-func firstWith(refs [][]byte, i int) int {
-	for j := range i {
-		if bytes.Equal(refs[j], refs[i]) {
-			return j
-		}
-	}
-	return i
-}
-
 // RecordAAD is what a sealed record is bound to.
 func RecordAAD(row, person uuid.UUID) []byte { return vault.AAD("record", "sealed", row, person, 1) }
 
@@ -321,6 +325,7 @@ var refusals = []struct {
 }{
 	{store.ErrRecordContentDiffers, record.ContentDiffers},
 	{store.ErrPersonHasOpenOrder, record.PersonHasOrder},
+	{store.ErrRevisionOld, record.RevisionOld},
 	{store.ErrRevisionTooLate, record.RevisionTooLate},
 	{store.ErrDailyCap, record.DailyCap},
 }

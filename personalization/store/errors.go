@@ -16,9 +16,10 @@ var (
 	ErrRecordContentDiffers = errors.New("a record with this id and revision but other content was taken in before")
 	// ErrPersonHasOpenOrder: a new recordId for a person whose order is open.
 	ErrPersonHasOpenOrder = errors.New("the person already has an open order under another record")
-	// ErrRevisionTooLate: a lower revision than the one known, or a higher one
-	// after personalization began.
-	ErrRevisionTooLate = errors.New("the record's revision comes too late: a newer one is known or its card was begun")
+	// ErrRevisionOld: a lower revision than the one known.
+	ErrRevisionOld = errors.New("a higher revision of the record was taken in before")
+	// ErrRevisionTooLate: a higher revision after personalization began.
+	ErrRevisionTooLate = errors.New("the record's revision comes too late: its card was begun")
 	// ErrDailyCap: the signing key's cap of records a day is used up.
 	ErrDailyCap = errors.New("the signing key's daily number of records is used up")
 	// ErrPersonKeyDiffers: somebody else stored the person's data key first.

@@ -112,6 +112,8 @@ func scanAccept(row pgx.Row) (AcceptResult, error) {
 	switch word {
 	case "content-differs":
 		refused = ErrRecordContentDiffers
+	case "old-revision":
+		refused = ErrRevisionOld
 	case "too-late":
 		refused = ErrRevisionTooLate
 	case "open-order":

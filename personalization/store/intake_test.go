@@ -59,7 +59,7 @@ func TestRevisions(t *testing.T) {
 
 	low := b.known(b.request(1))
 	low.RecordID, low.Revision, low.Digest = r.RecordID, 2, digest("two")
-	if _, err := b.AcceptRecord(b.ctx, low); !errors.Is(err, ErrRevisionTooLate) {
+	if _, err := b.AcceptRecord(b.ctx, low); !errors.Is(err, ErrRevisionOld) {
 		t.Fatalf("lower revision: %v", err)
 	}
 	high := low

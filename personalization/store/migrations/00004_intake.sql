@@ -79,7 +79,7 @@ BEGIN
     SELECT * INTO v_newest FROM record r WHERE r.record_id = p_record ORDER BY r.revision DESC LIMIT 1;
     IF FOUND THEN
         IF v_newest.revision > p_revision THEN
-            outcome := 'too-late';
+            outcome := 'old-revision';
             RETURN;
         END IF;
         IF NOT EXISTS (SELECT FROM person p WHERE p.id = v_newest.person_id AND p.ref = p_ref) THEN

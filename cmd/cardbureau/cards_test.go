@@ -134,9 +134,16 @@ func (d *desk) torn(records string, at int) {
 	d.Helper()
 	d.order(rack.Request{Op: "hold", At: at})
 	issue := d.command("issue", records)
+	var said bytes.Buffer
+	issue.Stdout, issue.Stderr = &said, &said
 	if err := issue.Start(); err != nil {
 		d.Fatal(err)
 	}
+	d.Cleanup(func() {
+		if d.Failed() {
+			d.Logf("issue said:\n%s", &said)
+		}
+	})
 	d.order(rack.Request{Op: "wait-held"})
 	_ = issue.Process.Kill()
 	_ = issue.Wait()

@@ -304,8 +304,13 @@ func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 		n, err := l.preparing(ctx)
-		if err != nil || n == 0 {
+		if err != nil {
 			return false, err
+		}
+		if n == 0 {
+			// The last one may have become ready between the two questions.
+			counts, err := l.Store.OrderCounts(ctx, uuid.Nil)
+			return err == nil && l.queue.counted(counts[store.OrderReleased]), err
 		}
 		if n != coming {
 			coming, since = n, l.now()

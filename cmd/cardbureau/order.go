@@ -72,24 +72,7 @@ func (orderShow) Example() string {
 }
 
 func (c orderShow) Run(ctx context.Context, g *globals) error {
-	id, err := orderID(c.ID)
-	if err != nil {
-		return err
-	}
-	b, err := openForDesk(ctx, g)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	o, err := b.Store.Order(ctx, id)
-	if err != nil {
-		return fmt.Errorf("order %s: %w", id, err)
-	}
-	if g.JSON {
-		return printJSON(view(o))
-	}
-	fmt.Println(view(o))
-	return nil
+	return onOrder(ctx, g, c.ID, func(*bureau.Bureau, uuid.UUID) error { return nil })
 }
 
 // waitingStates are the states in which an order waits for people.
@@ -150,25 +133,14 @@ func (orderDecide) Example() string {
 }
 
 func (c orderDecide) Run(ctx context.Context, g *globals) error {
-	id, err := orderID(c.ID)
-	if err != nil {
-		return err
-	}
-	b, err := openForDesk(ctx, g)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	first, err1 := b.Actor(ctx, "operator", c.First, "cli")
-	second, err2 := b.Actor(ctx, "operator", c.Second, "cli")
-	if err := errors.Join(err1, err2); err != nil {
-		return err
-	}
-	err = b.Store.Decide(ctx, store.Decision{OrderID: id, Proceed: c.Proceed, Reason: string(c.Reason), Approvers: [2]store.Actor{first, second}})
-	if err != nil {
-		return fmt.Errorf("order %s: %w", id, err)
-	}
-	return shown(ctx, g, b, id)
+	return onOrder(ctx, g, c.ID, func(b *bureau.Bureau, id uuid.UUID) error {
+		first, err1 := b.Actor(ctx, "operator", c.First, "cli")
+		second, err2 := b.Actor(ctx, "operator", c.Second, "cli")
+		if err := errors.Join(err1, err2); err != nil {
+			return err
+		}
+		return b.Store.Decide(ctx, store.Decision{OrderID: id, Proceed: c.Proceed, Reason: string(c.Reason), Approvers: [2]store.Actor{first, second}})
+	})
 }
 
 type orderWithdraw struct {
@@ -182,7 +154,18 @@ func (orderWithdraw) Example() string {
 }
 
 func (c orderWithdraw) Run(ctx context.Context, g *globals) error {
-	id, err := orderID(c.ID)
+	return onOrder(ctx, g, c.ID, func(b *bureau.Bureau, id uuid.UUID) error {
+		actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
+		if err != nil {
+			return err
+		}
+		return b.Store.Withdraw(ctx, id, string(c.Reason), actor)
+	})
+}
+
+// onOrder does something with an order and prints where it stands then.
+func onOrder(ctx context.Context, g *globals, order string, do func(*bureau.Bureau, uuid.UUID) error) error {
+	id, err := orderID(order)
 	if err != nil {
 		return err
 	}
@@ -191,12 +174,8 @@ func (c orderWithdraw) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
-	if err := b.Store.Withdraw(ctx, id, string(c.Reason), actor); err != nil {
-		return fmt.Errorf("order %s: %w", id, err)
+	if err := do(b, id); err != nil {
+		return fmt.Errorf("order %s: %w; cardbureau order show says where it stands", id, err)
 	}
 	return shown(ctx, g, b, id)
 }
@@ -205,13 +184,13 @@ func (c orderWithdraw) Run(ctx context.Context, g *globals) error {
 func shown(ctx context.Context, g *globals, b *bureau.Bureau, id uuid.UUID) error {
 	o, err := b.Store.Order(ctx, id)
 	if err != nil {
-		return err
+		return fmt.Errorf("order %s: %w", id, err)
 	}
 	if g.JSON {
 		return printJSON(view(o))
 	}
 	fmt.Println(view(o))
-	if slices.Contains([]store.OrderState{store.OrderAccepted, store.OrderPrepared}, o.State) {
+	if o.Lot == uuid.Nil && slices.Contains([]store.OrderState{store.OrderAccepted, store.OrderPrepared}, o.State) {
 		fmt.Println("Its card is made when its lot is released: see cardbureau lot release.")
 	}
 	return nil

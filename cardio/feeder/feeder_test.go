@@ -147,6 +147,9 @@ func TestVirtual(t *testing.T) {
 		`{"ok":false,"error":"the slot is taken"}`+"\n",
 		`{"ok":true,"slots":[{"slot":1,"card":"c"}]}`+"\n",
 		`{"ok":false}`+"\n",
+		`{"ok":true,"slots":[{"slot":1,"card":"c"}]}`+"\n",
+		`{"ok":false,"error":"the slot is empty"}`+"\n",
+		`{"ok":true,"slots":[{"slot":1}]}`+"\n",
 		"",
 		"not JSON\n",
 	)
@@ -169,6 +172,9 @@ func TestVirtual(t *testing.T) {
 	if err := v.Out(ctx, feeder.Rejected); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("refused without a reason: %v", err)
 	}
+	if err := v.Out(ctx, feeder.Doubt); err != nil {
+		t.Errorf("a card that was pulled out: %v", err)
+	}
 	if err := v.Next(ctx); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("a rack that died is no end of blanks: %v", err)
 	}
@@ -179,13 +185,14 @@ func TestVirtual(t *testing.T) {
 		t.Error("there is no such bin")
 	}
 	var got []string
-	for range 8 {
+	for range 11 {
 		got = append(got, <-requests)
 	}
 	want := []string{
 		`{"op":"next","slot":1}`, `{"op":"out","slot":1,"bin":"issued"}`, `{"op":"next","slot":1}`,
 		`{"op":"next","slot":1}`, `{"op":"status","slot":1}`, `{"op":"next","slot":1}`, `{"op":"status","slot":1}`,
-		`{"op":"out","slot":1,"bin":"rejected"}`,
+		`{"op":"out","slot":1,"bin":"rejected"}`, `{"op":"status","slot":1}`,
+		`{"op":"out","slot":1,"bin":"doubt"}`, `{"op":"status","slot":1}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

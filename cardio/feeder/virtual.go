@@ -84,7 +84,8 @@ func (v *Virtual) occupied(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// Out has the rack take the card out into a bin.
+// Out has the rack take the card out into a bin. A slot that is empty already
+// is as it should be.
 func (v *Virtual) Out(ctx context.Context, bin Bin) error {
 	if err := bin.check(); err != nil {
 		return err
@@ -94,7 +95,10 @@ func (v *Virtual) Out(ctx context.Context, bin Bin) error {
 		return err
 	}
 	if !reply.OK {
-		return v.refused(reply)
+		// A card that somebody has pulled out is out.
+		if occupied, err := v.occupied(ctx); err != nil || occupied {
+			return errors.Join(v.refused(reply), err)
+		}
 	}
 	if v.Presence == nil {
 		return nil

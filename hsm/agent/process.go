@@ -94,6 +94,9 @@ func (p *Process) supervise(ctx context.Context, first chan<- error) {
 		}
 		started := time.Now()
 		l, err := p.launch(startCtx)
+		if err == nil {
+			p.up(l) // before Start returns, so that its caller finds an agent
+		}
 		if n == 0 {
 			first <- err
 			if err != nil {
@@ -103,7 +106,6 @@ func (p *Process) supervise(ctx context.Context, first chan<- error) {
 		}
 		switch {
 		case err == nil:
-			p.up(l)
 			err = l.wait()
 			p.down()
 			if p.stopped() {

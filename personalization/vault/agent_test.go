@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/gp"
@@ -69,14 +68,23 @@ func TestKilledAgent(t *testing.T) {
 		batch[i] = apdu.Command{CLA: 0x80, INS: 0xE2, Data: bytes.Repeat([]byte{1}, 200)}
 	}
 	errs := make(chan error, 1)
+	underWay := make(chan struct{}, 1) // a call has ended well, and the next one begins
+	tell := func() {
+		select {
+		case underWay <- struct{}{}:
+		default:
+		}
+	}
 	go func() {
 		var err error
 		for err == nil {
-			_, err = ch.Wrap(context.Background(), batch)
+			if _, err = ch.Wrap(context.Background(), batch); err == nil {
+				tell()
+			}
 		}
 		errs <- err
 	}()
-	time.Sleep(5 * time.Millisecond) // let it be under way
+	<-underWay
 	kill()
 	if err := <-errs; !errors.Is(err, vault.ErrChannelGone) {
 		t.Errorf("a channel whose agent is killed in a call: %v", err)
@@ -93,22 +101,23 @@ func TestKilledAgent(t *testing.T) {
 	go func() {
 		var err error
 		for err == nil {
-			_, err = c.Open(context.Background(), key, nil, sealed)
+			if _, err = c.Open(context.Background(), key, nil, sealed); err == nil {
+				tell()
+			}
 		}
 		errs <- err
 	}()
 	// A kill between two calls goes unnoticed: the second waits for the next
 	// agent. So it is done until one is hit.
 	for hit := false; !hit; {
-		time.Sleep(5 * time.Millisecond)
-		kill()
 		select {
+		case <-underWay:
+			kill()
 		case err := <-errs:
 			hit = true
 			if !errors.Is(err, vault.ErrAgentGone) {
 				t.Errorf("a call in which the agent is killed: %v", err)
 			}
-		default:
 		}
 	}
 	next()

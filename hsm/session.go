@@ -49,6 +49,16 @@ func (s *session) reopen() error {
 
 // login logs the user in: once a token, for all sessions of the process.
 func (s *session) login() error {
+	release, err := s.token.cfg.exclusive()
+	if err != nil {
+		return fmt.Errorf("%w: log in: %v", ErrToken, err)
+	}
+	defer release()
+	return s.loginExclusive()
+}
+
+// loginExclusive is login where other processes are kept out already.
+func (s *session) loginExclusive() error {
 	if s.token.refused.Load() {
 		return ErrPIN
 	}

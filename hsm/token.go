@@ -32,6 +32,19 @@ type Config struct {
 	// The call cannot be cancelled: the process should end.
 	HangAfter time.Duration
 	OnHang    func(operation string)
+	// Exclusive keeps other processes out while this one initializes the
+	// module, finds the token and logs in, for a module that does not do so
+	// itself: SoftHSM 2.6.1 writes its token file anew at each login, and a
+	// process that lists slots in that instant finds no token. nil: not needed.
+	Exclusive func() (release func(), err error)
+}
+
+// exclusive holds [Config.Exclusive] until release is called.
+func (c Config) exclusive() (release func(), err error) {
+	if c.Exclusive == nil {
+		return func() {}, nil
+	}
+	return c.Exclusive()
 }
 
 // Token is one logged-in token. It is safe for concurrent use.
@@ -122,13 +135,32 @@ func (t *Token) Capabilities() Capabilities {
 
 // start initializes the module, finds the token, logs in, opens the pool and
 // runs the self-test. The gate is held for writing, or t is not shared yet.
-func (t *Token) start(ctx context.Context) (err error) {
+func (t *Token) start(ctx context.Context) error {
+	pool, err := t.logOn()
+	if err != nil {
+		return err
+	}
+	t.pool = pool
+	if t.caps, err = t.selfTest(ctx); err != nil {
+		_ = t.mod.Finalize()
+	}
+	return err
+}
+
+// logOn initializes the module, finds the token, opens the sessions and logs
+// in, with other processes kept out where the module needs it.
+func (t *Token) logOn() (pool chan *session, err error) {
+	release, err := t.cfg.exclusive()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrToken, err)
+	}
+	defer release()
 	t.counts.add(fnInitialize)
 	if err := t.mod.initialize(); err != nil {
 		if errors.Is(err, ErrModule) {
-			return err
+			return nil, err
 		}
-		return fmt.Errorf("%w: %s does not initialize: %v", ErrModule, t.mod.path, err)
+		return nil, fmt.Errorf("%w: %s does not initialize: %v", ErrModule, t.mod.path, err)
 	}
 	t.epoch++
 	t.objects.clear()
@@ -140,24 +172,22 @@ func (t *Token) start(ctx context.Context) (err error) {
 		}
 	}()
 	if t.slot, err = t.findSlot(); err != nil {
-		return err
+		return nil, err
 	}
-	pool := make(chan *session, t.cfg.Sessions)
+	pool = make(chan *session, t.cfg.Sessions)
 	for i := range t.cfg.Sessions {
 		s := &session{token: t, mod: t.mod, epoch: t.epoch}
 		if err := s.open(); err != nil {
-			return fmt.Errorf("%w: open a session: %v", ErrToken, err)
+			return nil, fmt.Errorf("%w: open a session: %v", ErrToken, err)
 		}
 		if i == 0 {
-			if err := s.login(); err != nil {
-				return err
+			if err := s.loginExclusive(); err != nil {
+				return nil, err
 			}
 		}
 		pool <- s
 	}
-	t.pool = pool
-	t.caps, err = t.selfTest(ctx)
-	return err
+	return pool, nil
 }
 
 // shut finalizes the module: sessions, their keys and the login end with it.

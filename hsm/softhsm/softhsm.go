@@ -93,7 +93,7 @@ func Ensure(ctx context.Context, dir, module, label string) (Token, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return t, fmt.Errorf("make the token's folder: %w", err)
 	}
-	unlock, err := lock(filepath.Join(dir, "lock"))
+	unlock, err := t.Lock()
 	if err != nil {
 		return t, err
 	}
@@ -123,8 +123,12 @@ func Ensure(ctx context.Context, dir, module, label string) (Token, error) {
 	return t, os.WriteFile(t.completePath(), nil, 0o600)
 }
 
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// Lock keeps other processes from making the token and from logging in to it,
+// until unlock is called. SoftHSM 2.6.1 writes the token's own file anew at
+// each C_Login, and a process that reads it in that instant takes the token
+// for an uninitialized one. So hold it from C_Initialize to C_Login.
+func (t Token) Lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(t.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the token's folder: %w", err)
 	}

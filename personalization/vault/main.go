@@ -124,12 +124,13 @@ func harden() error {
 }
 
 func openToken(ctx context.Context, o *agentOptions) (*hsm.Token, error) {
+	var exclusive func() (func(), error)
 	if o.softhsm != "" {
 		soft, err := softhsm.Ensure(ctx, o.softhsm, o.module, o.label)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", hsm.ErrModule, err)
 		}
-		o.module, o.label = soft.Module, soft.Label
+		o.module, o.label, exclusive = soft.Module, soft.Label, soft.Lock
 		if o.pinFile == "" && o.pinEnv == "" {
 			o.pinFile = soft.PINPath()
 		}
@@ -149,7 +150,7 @@ func openToken(ctx context.Context, o *agentOptions) (*hsm.Token, error) {
 		}
 	}
 	return hsm.Open(ctx, hsm.Config{
-		Module: o.module, Label: o.label, PIN: pin, Sessions: o.sessions, Reserved: o.reserved, Without: without, HangAfter: o.hang,
+		Module: o.module, Label: o.label, PIN: pin, Sessions: o.sessions, Reserved: o.reserved, Without: without, HangAfter: o.hang, Exclusive: exclusive,
 		OnHang: func(what string) {
 			// Neither the call nor the module can be stopped: the process must
 			// end, and its parent starts another.

@@ -48,7 +48,8 @@ type issueResult struct {
 	Seconds      float64        `json:"seconds"`
 	Cards        []string       `json:"cards,omitempty"` // numbers of the cards made, the first hundred
 
-	failedBefore int
+	failedBefore  int
+	readersFailed bool // the line ended by an error of its readers
 }
 
 func (c issueCommand) Run(ctx context.Context, g *globals) error {
@@ -160,15 +161,24 @@ func (c issueCommand) takeIn(ctx context.Context, b *bureau.Bureau, actor store.
 // work runs the line until every released order is done or blanks run out.
 func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Actor, g *globals, res *issueResult) error {
 	start := time.Now()
-	slots, stop, err := b.Slots(ctx, c.Reader, tell(g))
-	if err != nil {
-		return noService(err)
+	// Whoever looks puts the attempts of dead processes in doubt, also where no
+	// line starts.
+	if _, err := b.Store.MarkAbandoned(ctx); err != nil {
+		return err
 	}
-	defer stop()
-	before, err := b.Store.OrderCounts(ctx, uuid.Nil)
+	before, err := res.count(ctx, b)
 	if err != nil {
 		return err
 	}
+	if before[store.OrderReleased]+before[store.OrderAccepted] == 0 {
+		return nil // nothing to make: readers are not needed for that
+	}
+	slots, stop, err := b.Slots(ctx, c.Reader, tell(g))
+	if err != nil {
+		res.readersFailed = true
+		return noService(err)
+	}
+	defer stop()
 	show := newProgress(before[store.OrderReleased]+before[store.OrderAccepted], g.JSON)
 	var mu sync.Mutex
 	l, closeLine, err := b.Line(ctx, actor, func(e line.Event) {
@@ -190,17 +200,25 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	if res.Issued > 0 && res.Seconds > 0 {
 		res.CardsPerHour = int(float64(res.Issued) / res.Seconds * 3600)
 	}
-	after, err := b.Store.OrderCounts(context.WithoutCancel(ctx), uuid.Nil)
-	if err == nil {
-		res.Left = map[string]int{}
-		res.Failed = max(0, after[store.OrderFailed]-res.failedBefore)
-		for state, n := range after {
-			if state.Open() && n > 0 {
-				res.Left[string(state)] = n
-			}
+	res.readersFailed = runErr != nil
+	_, err = res.count(context.WithoutCancel(ctx), b)
+	return errors.Join(runErr, closeErr, err)
+}
+
+// count notes which orders are open now and which failed since the run began.
+func (r *issueResult) count(ctx context.Context, b *bureau.Bureau) (map[store.OrderState]int, error) {
+	now, err := b.Store.OrderCounts(ctx, uuid.Nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Left = map[string]int{}
+	r.Failed = max(0, now[store.OrderFailed]-r.failedBefore)
+	for state, n := range now {
+		if state.Open() && n > 0 {
+			r.Left[string(state)] = n
 		}
 	}
-	return errors.Join(runErr, closeErr, err)
+	return now, nil
 }
 
 // status is the exit status that the result asks for: in doubt before failed
@@ -218,31 +236,33 @@ func (r *issueResult) status() int {
 }
 
 func (r *issueResult) print(w io.Writer) {
-	fmt.Fprintf(w, "%d records, %d refused, %d known already; %d cards issued and proven", r.Records, r.Refused, r.AlreadyKnown, r.Issued)
+	fmt.Fprintf(w, "%s, %d refused, %d known already; %s issued and proven", counted(r.Records, "record"), r.Refused, r.AlreadyKnown, counted(r.Issued, "card"))
 	if r.CardsPerHour > 0 {
 		fmt.Fprintf(w, " in %.1f s (%d an hour)", r.Seconds, r.CardsPerHour)
 	}
 	fmt.Fprintf(w, "; %d quarantined, %d in doubt\n", r.Quarantined, r.InDoubt)
 	switch n := r.Left[string(store.OrderReleased)]; {
 	case n > 0 && r.Stopped:
-		fmt.Fprintf(w, "Stopped with %d released orders left: run cardbureau issue again\n", n)
+		fmt.Fprintf(w, "Stopped with %s left: run cardbureau issue again\n", counted(n, "released order"))
+	case n > 0 && r.readersFailed:
+		fmt.Fprintf(w, "Released and not made: %s. Mend what is said of the readers below and run cardbureau issue again; the records are in\n", counted(n, "order"))
 	case n > 0:
-		fmt.Fprintf(w, "%d released orders wait for blanks: load more and run cardbureau issue again\n", n)
+		fmt.Fprintf(w, "Waiting for blanks: %s. Load more and run cardbureau issue again\n", counted(n, "released order"))
 	}
 	if n := r.Left[string(store.OrderAccepted)]; n > 0 {
-		fmt.Fprintf(w, "%d orders have no card image yet: run cardbureau issue again; with CARDBUREAU_LOG=info it says what preparation waits for\n", n)
+		fmt.Fprintf(w, "Without a card image yet: %s. Run cardbureau issue again; with CARDBUREAU_LOG=info it says what preparation waits for\n", counted(n, "order"))
 	}
 	if n := r.Left[string(store.OrderPrepared)]; n > 0 {
-		fmt.Fprintf(w, "%d orders are in no lot: see cardbureau lot release\n", n)
+		fmt.Fprintf(w, "In no lot: %s. See cardbureau lot release\n", counted(n, "order"))
 	}
 	if r.Failed > 0 {
-		fmt.Fprintf(w, "%d orders failed, their cards cannot be made: see cardbureau order queue --failed\n", r.Failed)
+		fmt.Fprintf(w, "Failed, so that no card can be made: %s. See cardbureau order queue --failed\n", counted(r.Failed, "order"))
 	}
 	if n := r.Waiting; n > 0 {
-		fmt.Fprintf(w, "%d records wait for a decision\n", n)
+		fmt.Fprintf(w, "Waiting for a decision: %s. See cardbureau order queue\n", counted(n, "record"))
 	}
 	if n := r.Left[string(store.OrderInDoubt)]; n > r.InDoubt {
-		fmt.Fprintf(w, "%d orders are in doubt: see cardbureau stock count\n", n)
+		fmt.Fprintf(w, "In doubt: %s. See cardbureau stock count\n", counted(n, "order"))
 	}
 }
 

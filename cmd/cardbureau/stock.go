@@ -36,19 +36,14 @@ func (c stockImport) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer f.Close()
-	blanks, err := stock.ReadList(f)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.File, err)
-	}
 	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoVault: true})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	for _, blank := range blanks {
-		if b.Profiles.Chips[blank.Chip] == nil {
-			return fmt.Errorf("%s: blank %s is of chip %q, which has no profile: see cardbureau profile list", c.File, blank.Serial, blank.Chip)
-		}
+	blanks, err := stock.ReadList(f, func(chip string) bool { return b.Profiles.Chips[chip] != nil })
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
 	}
 	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
 	if err != nil {
@@ -61,7 +56,7 @@ func (c stockImport) Run(ctx context.Context, g *globals) error {
 	if g.JSON {
 		return printJSON(map[string]int{"added": res.Added, "known": res.Known})
 	}
-	fmt.Printf("%d blanks added to the stock, %d were listed before\n", res.Added, res.Known)
+	fmt.Printf("%s added to the stock, listed before: %d\n", counted(res.Added, "blank"), res.Known)
 	return nil
 }
 
@@ -98,7 +93,11 @@ func (stockCount) Run(ctx context.Context, g *globals) error {
 		fmt.Printf("Out  %5d issued    %5d on hand    %5d in use   %5d in doubt\n", n.Issued, n.OnHand, n.InUse, n.InDoubt)
 		fmt.Printf("     %5d spoiled   %5d quarantined %4d test     %5d returned\n", n.Spoiled, n.Quarantined, n.Test, n.Returned)
 		for _, d := range doubts {
-			fmt.Printf("In doubt: blank %s, attempt %s on %s (%s, last step %s)\n", d.Serial, d.AttemptID, d.Reader, d.Reason, d.LastStep)
+			last := "nothing sent yet"
+			if d.LastStep != "" {
+				last = "last step " + d.LastStep
+			}
+			fmt.Printf("In doubt: blank %s, attempt %s on %s (%s, %s)\n", d.Serial, d.AttemptID, d.Reader, d.Reason, last)
 		}
 		if len(doubts) > 0 {
 			fmt.Println("Put such a card into a reader and run: cardbureau card resume. Or give it up: cardbureau stock resolve.")
@@ -183,6 +182,11 @@ func (c stockMove) Run(ctx context.Context, g *globals) error {
 		}
 	}
 	if err := b.Store.MoveBlank(ctx, m); err != nil {
+		if errors.Is(err, store.ErrWrongState) {
+			if blank, berr := b.Store.BlankBySerial(ctx, c.Serial); berr == nil {
+				err = fmt.Errorf("it is %s, and %s: nothing was changed", blank.State, notMoved(blank.State, m.To))
+			}
+		}
 		return fmt.Errorf("blank %s: %w", c.Serial, err)
 	}
 	if g.JSON {
@@ -190,4 +194,19 @@ func (c stockMove) Run(ctx context.Context, g *globals) error {
 	}
 	fmt.Printf("Blank %s is %s\n", c.Serial, c.To)
 	return nil
+}
+
+// notMoved says why a blank in a state is not moved to another, and what to do.
+func notMoved(from, to stock.State) string {
+	switch from {
+	case to:
+		return "needs no move"
+	case stock.InDoubt:
+		return "is settled by cardbureau card resume or cardbureau stock resolve"
+	case stock.InUse:
+		return "a reader works on it; wait until it is done"
+	case stock.Issued, stock.Spoiled, stock.Test, stock.Returned:
+		return "that is final"
+	}
+	return "cannot become " + string(to)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 )
 
@@ -18,4 +19,12 @@ func (r *reasonWord) UnmarshalText(b []byte) error {
 	}
 	*r = reasonWord(b)
 	return nil
+}
+
+// counted is a number with its noun: 1 card, 2 cards.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

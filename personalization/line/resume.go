@@ -45,7 +45,10 @@ func (l *Line) Resume(ctx context.Context, reader string, s Session) (Event, err
 // notResumed says why a blank was not taken up again.
 func notResumed(serial string, err error) error {
 	var state *store.ErrBlankNotOnHand
-	if errors.As(err, &state) || errors.Is(err, store.ErrUnlistedBlank) {
+	if errors.As(err, &state) {
+		return fmt.Errorf("card %s: its blank is %s, and only a blank in doubt is resumed, so nothing was done", serial, state.State)
+	}
+	if errors.Is(err, store.ErrUnlistedBlank) {
 		return fmt.Errorf("card %s: %w; only a blank in doubt is resumed, so nothing was done", serial, err)
 	}
 	return fmt.Errorf("card %s: %w", serial, err)

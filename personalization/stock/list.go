@@ -45,13 +45,14 @@ func (p *ListProblem) Error() string { return fmt.Sprintf("line %d: %s", p.Line,
 // serial twice in a list is such a problem.
 //
 // A serial is upper-case letters, digits and hyphens; chip and batch are
-// letters, digits and any of . _ / -.
-func ReadList(r io.Reader) ([]Blank, error) {
+// letters, digits and any of . _ / -. known tells whether there is a profile of
+// a chip; a chip of which there is none makes its line wrong. nil takes any.
+func ReadList(r io.Reader, known func(chip string) bool) ([]Blank, error) {
 	in := bufio.NewReader(r)
 	if bom, _ := in.Peek(3); bytes.Equal(bom, []byte("\xef\xbb\xbf")) {
 		in.Discard(3)
 	}
-	l := list{seen: map[string]int{}}
+	l := list{seen: map[string]int{}, known: known}
 	scan := bufio.NewScanner(in)
 	scan.Buffer(make([]byte, 0, MaxLine), MaxLine)
 	for !l.stop && len(l.problems) < maxProblems && scan.Scan() {
@@ -85,6 +86,7 @@ type list struct {
 	blanks   []Blank
 	seen     map[string]int // serial to line
 	problems []error
+	known    func(chip string) bool // nil: any chip
 }
 
 func (l *list) wrong(problem string) {
@@ -115,6 +117,8 @@ func (l *list) read(text string) {
 		l.wrong("the serial is empty, longer than 64 characters, or not upper-case letters, digits and hyphens")
 	case !field(b.Chip, nameCharacters), !field(b.Batch, nameCharacters):
 		l.wrong("chip or batch is empty, longer than 64 characters, or not letters, digits and . _ / -")
+	case l.known != nil && !l.known(b.Chip):
+		l.wrong(fmt.Sprintf("there is no profile of chip %q: see cardbureau profile list", b.Chip))
 	case twice:
 		l.wrong(fmt.Sprintf("serial %s is on line %d already", b.Serial, first))
 	case len(l.blanks) == MaxList:

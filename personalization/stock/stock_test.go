@@ -19,7 +19,7 @@ func TestReadList(t *testing.T) {
 		"json": `{"serial":"4790-5016-00000001","chip":"virtual","batch":"2026/07"}` + "\n\n" +
 			`{"batch":"2026/07","serial":"4790-5016-00000002","chip":"virtual"}`,
 	} {
-		got, err := ReadList(strings.NewReader(text))
+		got, err := ReadList(strings.NewReader(text), nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -52,14 +52,14 @@ func TestReadListRefuses(t *testing.T) {
 		"two objects":     {`{"serial":"A","chip":"b","batch":"c"}{}`, 1, "JSON"},
 		"json then comma": {`{"serial":"A","chip":"b","batch":"c"}` + "\nA,b,c", 2, "JSON"},
 	} {
-		blanks, err := ReadList(strings.NewReader(tc.text))
+		blanks, err := ReadList(strings.NewReader(tc.text), nil)
 		var p *ListProblem
 		if !errors.As(err, &p) || p.Line != tc.line || !strings.Contains(err.Error(), tc.says) || blanks != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	many := "serial,chip,batch\n" + strings.Repeat("a,b,c\n", 1000)
-	if _, err := ReadList(strings.NewReader(many)); strings.Count(err.Error(), "\n")+1 != maxProblems {
+	if _, err := ReadList(strings.NewReader(many), nil); strings.Count(err.Error(), "\n")+1 != maxProblems {
 		t.Errorf("%d problems are told", strings.Count(err.Error(), "\n")+1)
 	}
 }
@@ -79,7 +79,7 @@ func TestListsRoundTrip(t *testing.T) {
 		if err := WriteList(&file, blanks); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ReadList(&file)
+		got, err := ReadList(&file, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,11 +89,24 @@ func TestListsRoundTrip(t *testing.T) {
 	})
 }
 
+func TestReadListNamesUnknownChips(t *testing.T) {
+	list := "serial,chip,batch\nA1,virtual-gp,1\nA2,nochip,1\nA3,,1\nA4,otherchip,1\n"
+	blanks, err := ReadList(strings.NewReader(list), func(chip string) bool { return chip == "virtual-gp" })
+	if blanks != nil || err == nil {
+		t.Fatalf("a list with unknown chips gave %v, %v", blanks, err)
+	}
+	for _, want := range []string{"line 3: there is no profile of chip \"nochip\"", "line 4: chip or batch is empty", "line 5: there is no profile of chip \"otherchip\""} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in %v", want, err)
+		}
+	}
+}
+
 func FuzzReadList(f *testing.F) {
 	f.Add([]byte("serial,chip,batch\nA,b,c\n"))
 	f.Add([]byte(`{"serial":"A","chip":"b","batch":"c"}`))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		blanks, err := ReadList(bytes.NewReader(file))
+		blanks, err := ReadList(bytes.NewReader(file), nil)
 		if err != nil {
 			return
 		}
@@ -101,7 +114,7 @@ func FuzzReadList(f *testing.F) {
 		if err := WriteList(&again, blanks); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ReadList(&again)
+		got, err := ReadList(&again, nil)
 		if err != nil || !cmp.Equal(blanks, got) {
 			t.Fatalf("%v, then %v %v", blanks, got, err)
 		}

@@ -24,19 +24,19 @@ const (
 
 // KeyInfo describes a key in the token. It holds nothing secret.
 type KeyInfo struct {
-	Label   string
-	Role    string
-	Version string
-	Type    string // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
+	Label   string `json:"label"`
+	Role    string `json:"role"`
+	Version string `json:"version"`
+	Type    string `json:"type"` // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
 	// KCV is six hexadecimal digits. AES keys that encipher: GlobalPlatform's,
 	// over sixteen bytes 01 (GPC_SPE_034 B.6); other AES keys: the token's
 	// CKA_CHECK_VALUE, over sixteen bytes 00; HMAC keys: of the HMAC of nothing;
 	// EC keys: of the SHA-256 of the uncompressed public point.
-	KCV              string
-	Sensitive        bool
-	Extractable      bool
-	NeverExtractable bool // since it was made, by the token's word
-	Development      bool
+	KCV              string `json:"kcv"`
+	Sensitive        bool   `json:"sensitive"`
+	Extractable      bool   `json:"extractable"`
+	NeverExtractable bool   `json:"neverExtractable"` // since it was made, by the token's word
+	Development      bool   `json:"development"`
 }
 
 // ProvisionRequest says which keys a token must have.

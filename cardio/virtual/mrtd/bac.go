@@ -20,12 +20,17 @@ const (
 )
 
 // getChallenge executes GET CHALLENGE: 8 bytes, valid for the next command.
+// Before the card has keys for Basic Access Control there is nothing that the
+// challenge could be for.
 func (a *Applet) getChallenge(e virtual.Env, c secured) ([]byte, apdu.StatusWord) {
 	if c.P1 != 0 || c.P2 != 0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	if len(c.Data) != 0 || (c.Ne != challengeSize && !asksForAll(c)) {
 		return nil, apdu.SWWrongLength
+	}
+	if e.Memory().Get(dgiBACKeys.key()) == nil {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	challenge := make([]byte, challengeSize)
 	if _, err := io.ReadFull(e.Random(), challenge); err != nil {

@@ -72,7 +72,8 @@ func TestBasicAccessControlRefused(t *testing.T) {
 	blank := newChip(t)
 	r = newReader(blank)
 	must(t, r.selectApplication(), apdu.SWSuccess)
-	must(t, r.bac(h.mrz), apdu.SWReferencedDataNotFound)
+	must(t, r.bac(h.mrz), apdu.SWConditionsOfUseNotSatisfied) // no challenge without keys
+	blank.raw("0084000008", "6985")
 }
 
 // transmitted makes the next n random bytes known.

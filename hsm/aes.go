@@ -21,6 +21,7 @@ const (
 	UseMAC                     // CMAC or HMAC
 	UseDerive                  // be the base of DeriveCMAC
 	UseWrap                    // wrap and unwrap other keys
+	UseMACs                    // CMAC, of many messages at once: encipher, never decipher
 )
 
 // AESKey is an AES key in the token: one with a label, which stays, or one of

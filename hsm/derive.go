@@ -229,10 +229,10 @@ func sessionTemplate(size int, tmpl SessionTemplate) []*pkcs11.Attribute {
 func useAttributes(u Use) []*pkcs11.Attribute {
 	has := func(bits Use) bool { return u&bits != 0 }
 	return []*pkcs11.Attribute{
-		attr(pkcs11.CKA_ENCRYPT, has(UseEncrypt|UseDerive)),
+		attr(pkcs11.CKA_ENCRYPT, has(UseEncrypt|UseDerive|UseMACs)),
 		attr(pkcs11.CKA_DECRYPT, has(UseEncrypt)),
-		attr(pkcs11.CKA_SIGN, has(UseMAC|UseDerive)),
-		attr(pkcs11.CKA_VERIFY, has(UseMAC)),
+		attr(pkcs11.CKA_SIGN, has(UseMAC|UseMACs|UseDerive)),
+		attr(pkcs11.CKA_VERIFY, has(UseMAC|UseMACs)),
 		attr(pkcs11.CKA_DERIVE, has(UseDerive)),
 		attr(pkcs11.CKA_WRAP, has(UseWrap)),
 		attr(pkcs11.CKA_UNWRAP, has(UseWrap)),

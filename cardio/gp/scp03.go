@@ -103,9 +103,17 @@ func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostCh
 		return nil, nil, fmt.Errorf("host cryptogram: %w", err)
 	}
 	auth := apdu.Command{CLA: 0x84, INS: 0x82, P1: byte(level), Data: host}
-	if externalAuthenticate, err = s.appendMAC(ctx, auth, &s.chain); err != nil {
+	externalAuthenticate, input, err := withoutMAC(auth)
+	if err != nil {
 		return nil, nil, err
 	}
+	// The MAC chain begins with zeros.
+	macs, err := chainedCMACs(ctx, s.smac, s.chain, [][]byte{input})
+	if err != nil {
+		return nil, nil, fmt.Errorf("C-MAC: %w", err)
+	}
+	s.chain = macs[0]
+	copy(externalAuthenticate[len(input):], macs[0][:macSize])
 	return s, externalAuthenticate, nil
 }
 
@@ -134,26 +142,43 @@ func (s *SCP03) Wrap(ctx context.Context, commands []apdu.Command) ([][]byte, er
 	if err != nil {
 		return nil, err
 	}
-	chain := s.chain
-	expected := make([]expectation, len(commands))
+	data := make([][]byte, len(commands))
 	for i, c := range commands {
 		if len(c.Data) > MaxPlainData(s.level, true) {
 			return nil, fmt.Errorf("command %d: %d bytes of data, at most %d can be protected", i+1, len(c.Data), MaxPlainData(s.level, true))
 		}
+		data[i] = c.Data
 		if ivs != nil && len(c.Data) > 0 {
-			if c.Data, err = s.senc.EncryptCBC(ctx, ivs[i*blockSize:(i+1)*blockSize], pad(c.Data)); err != nil {
-				return nil, fmt.Errorf("encipher command %d: %w", i+1, err)
-			}
+			data[i] = pad(c.Data)
 		}
+	}
+	if ivs != nil {
+		if data, err = encipherAll(ctx, s.senc, ivs, data); err != nil {
+			return nil, err
+		}
+	}
+	inputs := make([][]byte, len(commands))
+	for i, c := range commands {
+		c.Data = data[i]
 		if s.level.RMAC() {
 			c.Ne = protectedNe(c.Ne)
 		}
-		if out[i], err = s.appendMAC(ctx, c, &chain); err != nil {
+		if out[i], inputs[i], err = withoutMAC(c); err != nil {
 			return nil, fmt.Errorf("command %d: %w", i+1, err)
 		}
-		expected[i] = expectation{chain: chain, counter: counters[i]}
 	}
-	s.chain = chain
+	macs, err := chainedCMACs(ctx, s.smac, s.chain, inputs)
+	if err != nil {
+		return nil, fmt.Errorf("C-MAC: %w", err)
+	}
+	expected := make([]expectation, len(commands))
+	for i := range commands {
+		copy(out[i][len(inputs[i]):], macs[i][:macSize])
+		expected[i] = expectation{chain: macs[i], counter: counters[i]}
+	}
+	if n := len(macs); n > 0 {
+		s.chain = macs[n-1]
+	}
 	if n := len(counters); n > 0 {
 		s.counter = counters[n-1]
 	}
@@ -190,37 +215,26 @@ func (s *SCP03) commandIVs(ctx context.Context, commands []apdu.Command) (counte
 	return counters, ivs, nil
 }
 
-// appendMAC encodes a command with its C-MAC (Amendment D 6.2.4): the MAC
-// runs over the chaining value, the header with the secure messaging bit and
-// logical channel zero, Lc with the MAC counted in, and the data. It replaces
-// the chaining value by the whole 16 bytes.
-func (s *SCP03) appendMAC(ctx context.Context, c apdu.Command, chain *[blockSize]byte) ([]byte, error) {
+// withoutMAC encodes a command with room for its C-MAC, and returns with it
+// what the C-MAC runs over behind the chaining value (Amendment D 6.2.4): the
+// header with the secure messaging bit and logical channel zero, Lc with the
+// MAC counted in, and the data. The room begins where that ends.
+func withoutMAC(c apdu.Command) (raw, input []byte, err error) {
 	n := len(c.Data)
 	data := make([]byte, n+macSize)
 	copy(data, c.Data)
 	c.Data = data
 	c.CLA = secureClass(c.CLA)
-	raw, err := c.Bytes()
-	if err != nil {
-		return nil, err
+	if raw, err = c.Bytes(); err != nil {
+		return nil, nil, err
 	}
 	head := 5
 	if raw[4] == 0 {
 		head = 7
 	}
-	input := make([]byte, 0, blockSize+head+n)
-	input = append(append(input, chain[:]...), raw[:head+n]...)
-	input[blockSize] = withoutChannel(c.CLA)
-	mac, err := s.smac.CMAC(ctx, input)
-	if err != nil {
-		return nil, fmt.Errorf("C-MAC: %w", err)
-	}
-	if len(mac) != blockSize {
-		return nil, fmt.Errorf("gp: the cipher gave a CMAC of %d bytes", len(mac))
-	}
-	copy(chain[:], mac)
-	copy(raw[head+n:], mac[:macSize])
-	return raw, nil
+	input = append(make([]byte, 0, head+n), raw[:head+n]...)
+	input[0] = withoutChannel(c.CLA)
+	return raw, input, nil
 }
 
 // EncipherDEK enciphers keys or sensitive data, a multiple of 16 bytes, under

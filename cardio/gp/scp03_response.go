@@ -28,17 +28,25 @@ func (s *SCP03) Unwrap(ctx context.Context, responses [][]byte) ([]apdu.Response
 		return nil, fmt.Errorf("gp: %d responses for %d commands", len(responses), len(s.expected))
 	}
 	out := make([]apdu.Response, 0, len(responses))
-	for i, raw := range responses {
-		r, err := apdu.ParseResponse(raw)
-		if err == nil && s.level.RMAC() {
-			r, err = s.verify(ctx, r, s.expected[i])
-		}
-		if err != nil {
-			err = &apdu.ExchangeError{Index: i, Err: err}
-			s.err = err
-			return out, err
+	var err error
+	for _, raw := range responses {
+		var r apdu.Response
+		if r, err = apdu.ParseResponse(raw); err != nil {
+			break
 		}
 		out = append(out, r)
+	}
+	if s.level.RMAC() {
+		// A response before the malformed one may be at fault as well, and is
+		// then the first.
+		if good, verr := s.verify(ctx, out); verr != nil {
+			out, err = out[:good], verr
+		}
+	}
+	if err != nil {
+		err = &apdu.ExchangeError{Index: len(out), Err: err}
+		s.err = err
+		return out, err
 	}
 	if err := s.decipher(ctx, out); err != nil {
 		s.err = err
@@ -51,31 +59,44 @@ func (s *SCP03) Unwrap(ctx context.Context, responses [][]byte) ([]apdu.Response
 	return out, nil
 }
 
-// verify checks and removes an R-MAC: over the chaining value of the
-// command's C-MAC, the data and the status word.
-func (s *SCP03) verify(ctx context.Context, r apdu.Response, e expectation) (apdu.Response, error) {
-	if !protectedStatus(r.SW) {
-		if len(r.Data) != 0 {
-			return r, fmt.Errorf("%w: %d bytes with status %04X", ErrResponseData, len(r.Data), uint16(r.SW))
+// verify checks and removes the R-MACs: over the chaining value of the
+// command's C-MAC, the data and the status word. With an error it says how many
+// responses before the one at fault were good.
+func (s *SCP03) verify(ctx context.Context, responses []apdu.Response) (good int, err error) {
+	end := len(responses)
+	var inputs [][]byte
+	var whose []int
+	for i, r := range responses {
+		if !protectedStatus(r.SW) {
+			if len(r.Data) != 0 {
+				end, err = i, fmt.Errorf("%w: %d bytes with status %04X", ErrResponseData, len(r.Data), uint16(r.SW))
+				break
+			}
+			continue
 		}
-		return r, nil
+		n := len(r.Data) - macSize
+		if n < 0 {
+			end, err = i, ErrResponseMAC
+			break
+		}
+		input := make([]byte, 0, blockSize+n+2)
+		input = append(append(input, s.expected[i].chain[:]...), r.Data[:n]...)
+		inputs = append(inputs, append(input, byte(r.SW>>8), byte(r.SW)))
+		whose = append(whose, i)
 	}
-	n := len(r.Data) - macSize
-	if n < 0 {
-		return r, ErrResponseMAC
+	macs, merr := cmacs(ctx, s.srmac, inputs)
+	if merr != nil {
+		return 0, fmt.Errorf("R-MAC: %w", merr)
 	}
-	input := make([]byte, 0, blockSize+n+2)
-	input = append(append(input, e.chain[:]...), r.Data[:n]...)
-	input = append(input, byte(r.SW>>8), byte(r.SW))
-	mac, err := s.srmac.CMAC(ctx, input)
-	if err != nil {
-		return r, fmt.Errorf("R-MAC: %w", err)
+	for k, i := range whose {
+		r := &responses[i]
+		n := len(r.Data) - macSize
+		if subtle.ConstantTimeCompare(macs[k][:macSize], r.Data[n:]) != 1 {
+			return i, ErrResponseMAC
+		}
+		r.Data = r.Data[:n:n]
 	}
-	if len(mac) < macSize || subtle.ConstantTimeCompare(mac[:macSize], r.Data[n:]) != 1 {
-		return r, ErrResponseMAC
-	}
-	r.Data = r.Data[:n:n]
-	return r, nil
+	return end, err
 }
 
 // decipher opens the data of checked responses in place. A response without

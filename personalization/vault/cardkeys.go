@@ -199,7 +199,7 @@ func (k *cardKeys) DEK() gp.Cipher { return &k.dek }
 
 // DeriveSession makes a session key that stays in the token.
 func (k *cardKeys) DeriveSession(ctx context.Context, kind byte, kdfContext []byte) (gp.Cipher, error) {
-	base, use := k.mac, hsm.UseMAC
+	base, use := k.mac, hsm.UseMACs
 	switch kind {
 	case gp.DeriveSENC:
 		base, use = k.enc, hsm.UseEncrypt

@@ -55,7 +55,8 @@ var DefaultATR = []byte{
 
 // SCP03 options: the parameter i (GPC_SPE_014 section 5.1).
 const (
-	SCP03RandomChallenge       byte = 0x00 // random challenge, no response protection
+	SCP03RandomChallenge       byte = 0x00 // random challenge, no response protection, S8 mode
+	SCP03S16                   byte = 0x01 // challenges, cryptograms and MACs of 16 bytes instead of 8
 	SCP03PseudoRandomChallenge byte = 0x10
 	SCP03ResponseMAC           byte = 0x20
 	SCP03ResponseEncryption    byte = 0x60 // R-MAC and R-ENCRYPTION
@@ -156,7 +157,7 @@ func (s Serial) CPLC() [42]byte {
 type Blank struct {
 	Serial       Serial
 	Keys         Keys
-	SCP          byte   // the parameter i of SCP03; bit 0x01 (S16) is not offered
+	SCP          byte   // the parameter i of SCP03, of the options above
 	ATR          []byte // DefaultATR when nil
 	ISD          []byte // IssuerSecurityDomainAID when nil
 	LoadFiles    []LoadFile
@@ -243,8 +244,8 @@ func (b Blank) check() error {
 	if err := b.Keys.check(); err != nil {
 		return err
 	}
-	if b.SCP&^0x70 != 0 || b.SCP&0x60 == 0x40 {
-		return fmt.Errorf("virtual: SCP03 with i = %02X is not offered", b.SCP)
+	if b.SCP&^(SCP03Full|SCP03S16) != 0 || b.SCP&0x60 == 0x40 {
+		return fmt.Errorf("virtual: there is no SCP03 with i = %02X", b.SCP)
 	}
 	if b.MaxFailures < 0 || b.MaxFailures > 255 {
 		return fmt.Errorf("virtual: a limit of %d failures is outside 1…255", b.MaxFailures)

@@ -124,9 +124,15 @@ func TestGetData(t *testing.T) {
 }
 
 func TestEveryLevelAndKeySize(t *testing.T) {
+	for _, i := range []byte{SCP03Full, SCP03Full | SCP03S16} {
+		everyLevelAndKeySize(t, i)
+	}
+}
+
+func everyLevelAndKeySize(t *testing.T, i byte) {
 	for _, size := range []int{16, 24, 32} {
 		for _, level := range []byte{0x00, 0x01, 0x03, 0x11, 0x13, 0x33} {
-			h, _ := newHost(t, size)
+			h, _ := newHostOf(t, size, i)
 			h.open(level)
 			got := h.must(apdu.SWSuccess, cmd(insGetStatus, 0x80, 0x02, 0x4F, 0x00))
 			if want := "e3134f08a0000001510000009f700101c50398de00"; !bytes.Equal(got, unhex(t, want)) {
@@ -326,7 +332,7 @@ func TestCardInAFile(t *testing.T) {
 	if err := Manufacture(mem, testBlank(keys)); !errors.Is(err, ErrNotBlank) {
 		t.Fatal(err)
 	}
-	h := &host{t: t, card: on(t, mem, nil), keys: keys}
+	h := &host{t: t, card: on(t, mem, nil), keys: keys, length: 8}
 	h.open(0x03)
 	h.must(apdu.SWSuccess, cmd(insSetStatus, 0x80, byte(Initialized)))
 	if err := mem.Close(); err != nil {
@@ -356,7 +362,7 @@ func TestBlankChecks(t *testing.T) {
 	for name, edit := range map[string]func(*Blank){
 		"key version": func(b *Blank) { b.Keys.Version = 0x80 },
 		"key length":  func(b *Blank) { b.Keys.MAC = b.Keys.MAC[:15] },
-		"S16":         func(b *Blank) { b.SCP = 0x71 },
+		"i":           func(b *Blank) { b.SCP = 0x78 },
 		"R-ENC alone": func(b *Blank) { b.SCP = 0x40 },
 		"failures":    func(b *Blank) { b.MaxFailures = 256 },
 		"AID":         func(b *Blank) { b.ISD = []byte{1, 2, 3, 4} },

@@ -104,22 +104,30 @@ func testModules() map[string]func() Applet {
 
 // host drives a chip the way a terminal does.
 type host struct {
-	t    testing.TB
-	card apdu.Card
-	keys Keys
-	s    session // the host's side of the channel
-	tap  []byte  // the last command as sent
+	t      testing.TB
+	card   apdu.Card
+	keys   Keys
+	length int     // of challenges and MACs
+	s      session // the host's side of the channel
+	tap    []byte  // the last command as sent
 }
 
 func newHost(t testing.TB, size int) (*host, *Chip) {
 	t.Helper()
+	return newHostOf(t, size, SCP03Full)
+}
+
+// newHostOf is a host and a blank that offers i.
+func newHostOf(t testing.TB, size int, i byte) (*host, *Chip) {
+	t.Helper()
 	keys := testKeys(0x30, size)
 	blank := testBlank(keys)
+	blank.SCP = i
 	c, err := New(Config{Blank: &blank, Applets: testModules()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &host{t: t, card: c, keys: keys}, c
+	return &host{t: t, card: c, keys: keys, length: c.reg.length()}, c
 }
 
 // on opens a chip in a memory once more, as after a power cut.
@@ -165,28 +173,27 @@ func (h *host) selectISD() { h.t.Helper(); h.want(apdu.SWSuccess, "00A4040000") 
 // initUpdate sends INITIALIZE UPDATE and prepares the host's side.
 func (h *host) initUpdate(version byte) ([]byte, apdu.StatusWord) {
 	h.t.Helper()
-	h.s = session{}
-	copy(h.s.host[:], "hostchal")
-	data, sw := h.raw(append(append([]byte{0x80, 0x50, version, 0, 8}, h.s.host[:]...), 0))
+	h.s = session{host: []byte("hostchallenge 16")[:h.length], length: h.length}
+	data, sw := h.raw(append(append([]byte{0x80, 0x50, version, 0, byte(h.length)}, h.s.host...), 0))
 	if !sw.OK() {
 		return data, sw
 	}
-	copy(h.s.card[:], data[13:21])
+	h.s.card = data[13 : 13+h.length]
 	bits := len(h.keys.ENC) * 8
 	mac := mustAESKey(h.keys.MAC)
-	h.s.enc = mustAESKey(mustAESKey(h.keys.ENC).derive(4, bits, h.s.host[:], h.s.card[:]))
-	h.s.mac = mustAESKey(mac.derive(6, bits, h.s.host[:], h.s.card[:]))
-	h.s.rmac = mustAESKey(mac.derive(7, bits, h.s.host[:], h.s.card[:]))
+	h.s.enc = mustAESKey(mustAESKey(h.keys.ENC).derive(4, bits, h.s.host, h.s.card))
+	h.s.mac = mustAESKey(mac.derive(6, bits, h.s.host, h.s.card))
+	h.s.rmac = mustAESKey(mac.derive(7, bits, h.s.host, h.s.card))
 	return data, sw
 }
 
 // authentication is the EXTERNAL AUTHENTICATE that belongs to the session.
 func (h *host) authentication(level byte) []byte {
 	h.s.level = level
-	cryptogram := h.s.mac.derive(1, 64, h.s.host[:], h.s.card[:])
-	c := append([]byte{0x84, 0x82, level, 0, 16}, cryptogram...)
+	cryptogram := h.s.mac.derive(1, h.length*8, h.s.host, h.s.card)
+	c := append([]byte{0x84, 0x82, level, 0, byte(2 * h.length)}, cryptogram...)
 	h.s.chaining = h.s.mac.cmac(h.s.chaining[:], c)
-	return append(c, h.s.chaining[:8]...)
+	return append(c, h.s.chaining[:h.length]...)
 }
 
 func (h *host) open(level byte) {
@@ -209,7 +216,7 @@ func (h *host) wrap(c apdu.Command) []byte {
 			c.Data = h.s.enc.encryptCBC(h.s.icv(0), pad(c.Data))
 		}
 		c.CLA |= 0x04
-		c.Data = append(bytes.Clone(c.Data), make([]byte, 8)...)
+		c.Data = append(bytes.Clone(c.Data), make([]byte, h.length)...)
 		b, err := c.Bytes()
 		if err != nil {
 			h.t.Fatal(err)
@@ -221,8 +228,8 @@ func (h *host) wrap(c apdu.Command) []byte {
 				end--
 			}
 		}
-		h.s.chaining = h.s.mac.cmac(h.s.chaining[:], b[:end-8])
-		copy(b[end-8:end], h.s.chaining[:8])
+		h.s.chaining = h.s.mac.cmac(h.s.chaining[:], b[:end-h.length])
+		copy(b[end-h.length:end], h.s.chaining[:h.length])
 		return b
 	}
 	b, err := c.Bytes()
@@ -250,12 +257,12 @@ func (h *host) unwrap(data []byte, sw apdu.StatusWord) []byte {
 		}
 		return nil
 	}
-	n := len(data) - 8
+	n := len(data) - h.length
 	if n < 0 {
 		h.t.Fatalf("%v without R-MAC", sw)
 	}
 	mac := h.s.rmac.cmac(h.s.chaining[:], data[:n], []byte{byte(sw >> 8), byte(sw)})
-	if !bytes.Equal(mac[:8], data[n:]) {
+	if !bytes.Equal(mac[:h.length], data[n:]) {
 		h.t.Fatal("wrong R-MAC")
 	}
 	data = data[:n]

@@ -282,7 +282,7 @@ func TestResponseLevelsNeedTheOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, card: c, keys: keys}
+	h := &host{t: t, card: c, keys: keys, length: 8}
 	h.selectISD()
 	data, _ := h.initUpdate(0)
 	if len(data) != 29 || !bytes.Equal(data[13:21], []byte("cardchal")) {

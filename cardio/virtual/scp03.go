@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"io"
 
@@ -25,6 +26,15 @@ const (
 	deriveSessionRMAC    byte = 0x07
 )
 
+// length is how many bytes challenges, cryptograms and MACs have: 8 in S8
+// mode, 16 in S16 mode.
+func (r *registry) length() int {
+	if r.scp&SCP03S16 != 0 {
+		return 16
+	}
+	return 8
+}
+
 type phase byte
 
 const (
@@ -41,7 +51,8 @@ type session struct {
 	dek   *aesKey // of the key set the session was opened with, also after PUT KEY replaced it
 
 	enc, mac, rmac *aesKey
-	host, card     [8]byte // challenges
+	length         int    // of challenges, cryptograms and MACs: 8 (S8 mode) or 16 (S16 mode)
+	host, card     []byte // challenges
 	chaining       [16]byte
 	counter        uint64
 }
@@ -55,7 +66,8 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if cmd.P2 != 0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
-	if len(cmd.Data) != 8 {
+	length := c.reg.length()
+	if len(cmd.Data) != length {
 		return nil, apdu.SWWrongLength
 	}
 	k := c.reg.keySet(cmd.P1)
@@ -65,8 +77,7 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if k.failures >= c.reg.limit {
 		return nil, apdu.SWAuthenticationMethodBlocked
 	}
-	s := session{phase: initiated, keys: k, dek: k.dekKey}
-	copy(s.host[:], cmd.Data)
+	s := session{phase: initiated, keys: k, dek: k.dekKey, length: length, host: bytes.Clone(cmd.Data)}
 	pseudo := c.reg.scp&SCP03PseudoRandomChallenge != 0
 	if pseudo {
 		if k.sequence >= 0xFFFFFF {
@@ -74,20 +85,23 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		}
 		k.sequence++
 		c.reg.putCounters(k)
-		copy(s.card[:], k.encKey.derive(deriveCardChallenge, 64, sequenceBytes(k), c.reg.isd))
-	} else if _, err := io.ReadFull(c.random, s.card[:]); err != nil {
-		return nil, apdu.SWNoPreciseDiagnosis
+		s.card = k.encKey.derive(deriveCardChallenge, length*8, sequenceBytes(k), c.reg.isd)
+	} else {
+		s.card = make([]byte, length)
+		if _, err := io.ReadFull(c.random, s.card); err != nil {
+			return nil, apdu.SWNoPreciseDiagnosis
+		}
 	}
 	bits := k.macKey.size * 8
-	s.enc = mustAESKey(k.encKey.derive(deriveSessionENC, bits, s.host[:], s.card[:]))
-	s.mac = mustAESKey(k.macKey.derive(deriveSessionMAC, bits, s.host[:], s.card[:]))
-	s.rmac = mustAESKey(k.macKey.derive(deriveSessionRMAC, bits, s.host[:], s.card[:]))
+	s.enc = mustAESKey(k.encKey.derive(deriveSessionENC, bits, s.host, s.card))
+	s.mac = mustAESKey(k.macKey.derive(deriveSessionMAC, bits, s.host, s.card))
+	s.rmac = mustAESKey(k.macKey.derive(deriveSessionRMAC, bits, s.host, s.card))
 
-	out := make([]byte, 0, 32)
+	out := make([]byte, 0, 48)
 	out = append(out, c.reg.kdd...)
 	out = append(out, k.version, 0x03, c.reg.scp)
-	out = append(out, s.card[:]...)
-	out = append(out, s.mac.derive(deriveCardCryptogram, 64, s.host[:], s.card[:])...)
+	out = append(out, s.card...)
+	out = append(out, s.mac.derive(deriveCardCryptogram, s.length*8, s.host, s.card)...)
 	if pseudo {
 		out = append(out, sequenceBytes(k)...)
 	}
@@ -112,7 +126,7 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	if cmd.P2 != 0 || !c.offers(cmd.P1) {
 		return nil, apdu.SWIncorrectP1P2
 	}
-	if len(cmd.Data) != 16 {
+	if len(cmd.Data) != 2*s.length {
 		return nil, apdu.SWWrongLength
 	}
 	s.keys.failures++
@@ -120,8 +134,8 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	if err := c.mem.Commit(); err != nil {
 		return nil, apdu.SWMemoryFailure
 	}
-	want := s.mac.derive(deriveHostCryptogram, 64, s.host[:], s.card[:])
-	if subtle.ConstantTimeCompare(want, cmd.Data[:8]) != 1 {
+	want := s.mac.derive(deriveHostCryptogram, s.length*8, s.host, s.card)
+	if subtle.ConstantTimeCompare(want, cmd.Data[:s.length]) != 1 {
 		return nil, apdu.SWAuthenticationFailed
 	}
 	if !s.verify(cmd) {
@@ -147,13 +161,13 @@ func (c *Chip) offers(level byte) bool {
 	return false
 }
 
-// verify checks the C-MAC in the last 8 bytes of the data field over the
-// chaining value, the header with the secure messaging bit, Lc as sent and
+// verify checks the C-MAC at the end of the data field over the chaining value, the header with the secure messaging bit, Lc as sent and
 // the data before the MAC (GPC_SPE_014 section 6.2.4), and moves the chaining
 // value on when it is right.
 func (s *session) verify(cmd apdu.Command) bool {
 	n := len(cmd.Data)
-	if n < 8 {
+	end := n - s.length
+	if end < 0 {
 		return false
 	}
 	head := []byte{cmd.CLA&0xFC | 0x04, cmd.INS, cmd.P1, cmd.P2}
@@ -162,8 +176,8 @@ func (s *session) verify(cmd apdu.Command) bool {
 	} else {
 		head = append(head, byte(n))
 	}
-	mac := s.mac.cmac(s.chaining[:], head, cmd.Data[:n-8])
-	if subtle.ConstantTimeCompare(mac[:8], cmd.Data[n-8:]) != 1 {
+	mac := s.mac.cmac(s.chaining[:], head, cmd.Data[:end])
+	if subtle.ConstantTimeCompare(mac[:s.length], cmd.Data[end:]) != 1 {
 		return false
 	}
 	s.chaining = mac
@@ -177,7 +191,7 @@ func (s *session) unwrap(cmd apdu.Command) (apdu.Command, bool) {
 	if !s.verify(cmd) {
 		return cmd, false
 	}
-	cmd.Data = cmd.Data[:len(cmd.Data)-8]
+	cmd.Data = cmd.Data[:len(cmd.Data)-s.length]
 	cmd.CLA &^= 0x04
 	s.counter++
 	if s.level&levelCENC != 0 && len(cmd.Data) > 0 {
@@ -219,6 +233,6 @@ func (s *session) wrap(data []byte, sw apdu.StatusWord) []byte {
 		data = s.enc.encryptCBC(s.icv(0x80), pad(data))
 	}
 	mac := s.rmac.cmac(s.chaining[:], data, []byte{byte(sw >> 8), byte(sw)})
-	out := make([]byte, 0, len(data)+8)
-	return append(append(out, data...), mac[:8]...)
+	out := make([]byte, 0, len(data)+s.length)
+	return append(append(out, data...), mac[:s.length]...)
 }

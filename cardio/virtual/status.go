@@ -17,9 +17,15 @@ type statusPage struct {
 const swMoreData apdu.StatusWord = 0x6310
 
 // pageSize is how many bytes of entries one short response carries at every
-// security level: 239 pad to 240, and 8 of R-MAC and 2 of status word stay
-// within 256.
-const pageSize = 239
+// security level, so that it stays within 256 with its R-MAC and the 2 bytes
+// of its status word: 239 pad to 240 and get 8, in S16 mode 223 pad to 224 and
+// get 16.
+func (r *registry) pageSize() int {
+	if r.scp&SCP03S16 != 0 {
+		return 223
+	}
+	return 239
+}
 
 // getStatus is GET STATUS (GPC_SPE_034 v2.3.1 section 11.4), tagged answers
 // only: P2 = 02, continued with 03.
@@ -66,7 +72,7 @@ func (c *Chip) getStatus(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 func (c *Chip) sendPage(p1 byte, entries [][]byte) ([]byte, apdu.StatusWord) {
 	var out []byte
 	for i, e := range entries {
-		if len(out)+len(e) > pageSize && i > 0 {
+		if len(out)+len(e) > c.reg.pageSize() && i > 0 {
 			c.page = statusPage{p1: p1, rest: entries[i:]}
 			return out, swMoreData
 		}

@@ -156,17 +156,24 @@ func TestGetStatusContinues(t *testing.T) {
 }
 
 func TestInitializeUpdateAnswers(t *testing.T) {
-	good := traceAt(t, gp.LevelFull).InitUpdateResponse
-	for n := range len(good) {
-		_, err := gp.ParseInitializeUpdate(good[:n])
-		wantError(t, err, gp.ErrMalformed)
+	// Every i that changes the length, and every length: only the right one is read.
+	for i, want := range map[byte]int{0x60: 29, 0x70: 32, 0x61: 45, 0x71: 48} {
+		b := make([]byte, 64)
+		copy(b, traceAt(t, gp.LevelFull).InitUpdateResponse[:12])
+		b[12] = i
+		for n := range len(b) {
+			iu, err := gp.ParseInitializeUpdate(b[:n])
+			if n != want {
+				wantError(t, err, gp.ErrMalformed)
+			} else if err != nil || len(iu.CardChallenge) != int(gp.ModeOf(i)) {
+				t.Errorf("i=%02X: %+v, %v", i, iu, err)
+			}
+		}
 	}
-	for at, value := range map[int]byte{11: 0x02, 12: 0x71} { // SCP02; S16
-		b := append([]byte(nil), good...)
-		b[at] = value
-		_, err := gp.ParseInitializeUpdate(b)
-		wantError(t, err, gp.ErrUnsupported)
-	}
+	b := append([]byte(nil), traceAt(t, gp.LevelFull).InitUpdateResponse...)
+	b[11] = 0x02
+	_, err := gp.ParseInitializeUpdate(b)
+	wantError(t, err, gp.ErrUnsupported)
 }
 
 func TestCommandBytes(t *testing.T) {

@@ -78,7 +78,11 @@ func (c *chip) open(t testing.TB, keys gp.StaticKeys, level gp.Level) (*gp.SCP03
 	if err != nil {
 		t.Fatal(err)
 	}
-	challenge := make([]byte, 8)
+	recognition, err := gp.ReadCardRecognition(ctx, gp.Plain(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenge := make([]byte, gp.ModeOf(recognition.Channels[0].I))
 	_, _ = rand.Read(challenge)
 	if data, err = apdu.Must(ctx, c, gp.InitializeUpdateCommand(0, challenge)); err != nil {
 		t.Fatal(err)
@@ -175,7 +179,7 @@ func TestChipPersonalized(t *testing.T) {
 			t.Fatal(err)
 		}
 		dgis := []gp.DGI{{ID: 0x0101, Value: key(0, 93)}, {ID: 0x0102, Value: make([]byte, 15000)}}
-		plain, err := gp.StoreData(dgis, gp.StoreDataOptions{MaxData: gp.MaxPlainData(level, false)})
+		plain, err := gp.StoreData(dgis, gp.StoreDataOptions{MaxData: gp.MaxPlainData(gp.S8, level, false)})
 		if err != nil {
 			t.Fatal(err)
 		}

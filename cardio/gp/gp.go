@@ -3,7 +3,7 @@
 // management, and loads personal data and keys.
 //
 // It implements Secure Channel Protocol '03' with AES-128, AES-192 and
-// AES-256 keys in S8 mode (GlobalPlatform Card Specification 2.3.1,
+// AES-256 keys in S8 and S16 mode (GlobalPlatform Card Specification 2.3.1,
 // GPC_SPE_034, and its Amendment D 1.1.2, GPC_SPE_014). It does not care
 // where keys live: a Cipher may be a few bytes in memory or an object in a
 // hardware module. It is not a card: the software card of this project has an
@@ -47,8 +47,8 @@ type StaticKeys interface {
 	// DeriveSession makes a session key of KeySize bytes with the KDF of
 	// Amendment D 4.1.5 (NIST SP 800-108 in counter mode with CMAC): kind
 	// DeriveSENC from Key-ENC, DeriveSMAC and DeriveSRMAC from Key-MAC.
-	// kdfContext is host challenge ‖ card challenge, 16 bytes. DerivationData
-	// makes the CMAC input of each block.
+	// kdfContext is host challenge ‖ card challenge, 16 bytes in S8 mode and 32
+	// in S16 mode. DerivationData makes the CMAC input of each block.
 	DeriveSession(ctx context.Context, kind byte, kdfContext []byte) (Cipher, error)
 }
 
@@ -82,7 +82,6 @@ const (
 	levelBitCENC       Level = 0x02
 	levelBitRMAC       Level = 0x10
 	levelBitREncipher  Level = 0x20
-	macSize                  = 8  // bytes of C-MAC, R-MAC, challenge and cryptogram in S8 mode
 	blockSize                = 16 // bytes of an AES block
 	iBitPseudoRandom         = 0x10
 	iBitRMAC                 = 0x20
@@ -90,6 +89,28 @@ const (
 	iBitS16                  = 0x01
 	sequenceCounterLen       = 3
 )
+
+// Mode is how many bytes challenges, cryptograms, C-MACs and R-MACs have. The
+// card fixes it: bit 0x01 of i.
+type Mode int
+
+// The modes of SCP03.
+const (
+	S8  Mode = 8
+	S16 Mode = 16
+)
+
+// ModeOf is the mode that a card with the options i wants. It has to be known
+// before INITIALIZE UPDATE, which carries a host challenge of that length.
+func ModeOf(i byte) Mode {
+	if i&iBitS16 != 0 {
+		return S16
+	}
+	return S8
+}
+
+// String is "S8" or "S16".
+func (m Mode) String() string { return fmt.Sprintf("S%d", int(m)) }
 
 // Valid reports whether SCP03 knows the level.
 func (l Level) Valid() bool {

@@ -18,6 +18,9 @@ type InitializeUpdate struct {
 	SequenceCounter        []byte // 3 bytes where the challenge is pseudo-random, otherwise nil
 }
 
+// Mode is S16 where i says so, otherwise S8.
+func (iu InitializeUpdate) Mode() Mode { return ModeOf(iu.I) }
+
 // PseudoRandom reports whether the card's challenge follows from its
 // sequence counter.
 func (iu InitializeUpdate) PseudoRandom() bool { return iu.I&iBitPseudoRandom != 0 }
@@ -37,8 +40,8 @@ func InitializeUpdateCommand(keyVersion byte, hostChallenge []byte) apdu.Command
 }
 
 // ParseInitializeUpdate reads the response data (without status word): 29
-// bytes, and 3 more where i says that the challenge is pseudo-random. Another
-// protocol than SCP03, and S16 mode, are ErrUnsupported.
+// bytes in S8 mode and 45 in S16 mode, and 3 more where i says that the
+// challenge is pseudo-random. Another protocol than SCP03 is ErrUnsupported.
 func ParseInitializeUpdate(b []byte) (InitializeUpdate, error) {
 	var iu InitializeUpdate
 	const fixed = 13
@@ -50,20 +53,18 @@ func ParseInitializeUpdate(b []byte) (InitializeUpdate, error) {
 	if iu.SCP != 3 {
 		return InitializeUpdate{}, fmt.Errorf("%w: the card answers with SCP%02X", ErrUnsupported, iu.SCP)
 	}
-	if iu.I&iBitS16 != 0 {
-		return InitializeUpdate{}, fmt.Errorf("%w: the card wants S16 mode (i=%02X)", ErrUnsupported, iu.I)
-	}
-	want := fixed + 2*macSize
+	n := int(iu.Mode())
+	want := fixed + 2*n
 	if iu.PseudoRandom() {
 		want += sequenceCounterLen
 	}
 	if len(b) != want {
 		return InitializeUpdate{}, fmt.Errorf("%w: INITIALIZE UPDATE gave %d bytes, i=%02X calls for %d", ErrMalformed, len(b), iu.I, want)
 	}
-	iu.CardChallenge = b[13:21:21]
-	iu.CardCryptogram = b[21:29:29]
+	iu.CardChallenge, b = b[fixed:fixed+n:fixed+n], b[fixed+n:]
+	iu.CardCryptogram, b = b[:n:n], b[n:]
 	if iu.PseudoRandom() {
-		iu.SequenceCounter = b[29:32:32]
+		iu.SequenceCounter = b[:sequenceCounterLen:sequenceCounterLen]
 	}
 	return iu, nil
 }

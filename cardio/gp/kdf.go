@@ -45,20 +45,21 @@ func Derive(ctx context.Context, key Cipher, constant byte, bits int, kdfContext
 	return out[:bits/8], nil
 }
 
-// Cryptogram is the 8-byte card or host cryptogram of Amendment D 6.2.2.2 and
-// 6.2.2.3 under S-MAC; constant is DeriveCardCryptogram or
-// DeriveHostCryptogram.
-func Cryptogram(ctx context.Context, smac Cipher, constant byte, kdfContext []byte) ([]byte, error) {
-	return Derive(ctx, smac, constant, macSize*8, kdfContext)
+// Cryptogram is the card or host cryptogram of Amendment D 6.2.2.2 and
+// 6.2.2.3 under S-MAC, as long as the mode says; constant is
+// DeriveCardCryptogram or DeriveHostCryptogram. The length is part of what is
+// derived from: one of S8 mode is not the start of one of S16 mode.
+func Cryptogram(ctx context.Context, smac Cipher, mode Mode, constant byte, kdfContext []byte) ([]byte, error) {
+	return Derive(ctx, smac, constant, int(mode)*8, kdfContext)
 }
 
-// CardChallenge is the 8-byte pseudo-random card challenge of Amendment D
-// 6.2.2.1: derived under Key-ENC from the 3-byte sequence counter and the AID
+// CardChallenge is the pseudo-random card challenge of Amendment D 6.2.2.1, as
+// long as the mode says: derived under Key-ENC from the 3-byte sequence counter and the AID
 // (5 to 16 bytes) of the application that was asked for it.
-func CardChallenge(ctx context.Context, enc Cipher, counter, aid []byte) ([]byte, error) {
+func CardChallenge(ctx context.Context, enc Cipher, mode Mode, counter, aid []byte) ([]byte, error) {
 	kdfContext := make([]byte, 0, len(counter)+len(aid))
 	kdfContext = append(append(kdfContext, counter...), aid...)
-	return Derive(ctx, enc, DeriveCardChallenge, macSize*8, kdfContext)
+	return Derive(ctx, enc, DeriveCardChallenge, int(mode)*8, kdfContext)
 }
 
 // KCV is the 3-byte key check value of an AES key: the first bytes of the

@@ -19,6 +19,7 @@ import (
 // chaining value.
 type SCP03 struct {
 	level             Level
+	mode              Mode
 	senc, smac, srmac Cipher
 	dek               Cipher
 	chain             [blockSize]byte // MAC chaining value
@@ -43,23 +44,26 @@ func CountDataOnly() Option { return func(s *SCP03) { s.countDataOnly = true } }
 
 // OpenSCP03 checks what the card proved in INITIALIZE UPDATE and returns the
 // session with the EXTERNAL AUTHENTICATE command to send, already protected.
-// hostChallenge is the 8 bytes that INITIALIZE UPDATE carried; aid is that of
-// the application it went to and is needed when the card's challenge is
-// pseudo-random. The session is open once the card has answered 9000.
+// hostChallenge is what INITIALIZE UPDATE carried, 8 bytes in S8 mode and 16 in
+// S16 mode; aid is that of the application it went to and is needed when the
+// card's challenge is pseudo-random. The session is open once the card has answered 9000.
 //
 // It returns ErrCardCryptogram or ErrCardChallenge when the card is not the
 // one the keys are for: the command must then not be sent, as the card counts
-// failures. ErrUnsupported says that the card does not offer the level.
+// failures. ErrUnsupported says that the card does not offer the level, or is
+// in another mode than the host challenge was made for.
 func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostChallenge, aid []byte, level Level, options ...Option) (session *SCP03, externalAuthenticate []byte, err error) {
+	mode := iu.Mode()
+	n := int(mode)
 	switch {
-	case len(hostChallenge) != macSize || len(iu.CardChallenge) != macSize || len(iu.CardCryptogram) != macSize:
-		return nil, nil, fmt.Errorf("%w: S8 mode has challenges and cryptograms of %d bytes", ErrUnsupported, macSize)
+	case len(hostChallenge) != n || len(iu.CardChallenge) != n || len(iu.CardCryptogram) != n:
+		return nil, nil, fmt.Errorf("%w: a card with i=%02X has challenges and cryptograms of %d bytes", ErrUnsupported, iu.I, n)
 	case !level.Valid():
 		return nil, nil, fmt.Errorf("%w: SCP03 has no level %s", ErrUnsupported, level)
 	case !iu.Offers(level):
 		return nil, nil, fmt.Errorf("%w: the card (i=%02X) does not offer level %s", ErrUnsupported, iu.I, level)
 	}
-	s := &SCP03{level: level, dek: keys.DEK()}
+	s := &SCP03{level: level, mode: mode, dek: keys.DEK()}
 	for _, o := range options {
 		o(s)
 	}
@@ -68,12 +72,12 @@ func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostCh
 			s.Close()
 		}
 	}()
-	kdfContext := make([]byte, 0, 2*macSize)
+	kdfContext := make([]byte, 0, 2*n)
 	kdfContext = append(append(kdfContext, hostChallenge...), iu.CardChallenge...)
 	if s.smac, err = keys.DeriveSession(ctx, DeriveSMAC, kdfContext); err != nil {
 		return nil, nil, fmt.Errorf("derive S-MAC: %w", err)
 	}
-	want, err := Cryptogram(ctx, s.smac, DeriveCardCryptogram, kdfContext)
+	want, err := Cryptogram(ctx, s.smac, mode, DeriveCardCryptogram, kdfContext)
 	if err != nil {
 		return nil, nil, fmt.Errorf("card cryptogram: %w", err)
 	}
@@ -81,7 +85,7 @@ func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostCh
 		return nil, nil, ErrCardCryptogram
 	}
 	if iu.PseudoRandom() {
-		if want, err = CardChallenge(ctx, keys.ENC(), iu.SequenceCounter, aid); err != nil {
+		if want, err = CardChallenge(ctx, keys.ENC(), mode, iu.SequenceCounter, aid); err != nil {
 			return nil, nil, fmt.Errorf("card challenge: %w", err)
 		}
 		if subtle.ConstantTimeCompare(want, iu.CardChallenge) != 1 {
@@ -98,12 +102,12 @@ func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostCh
 			return nil, nil, fmt.Errorf("derive S-RMAC: %w", err)
 		}
 	}
-	host, err := Cryptogram(ctx, s.smac, DeriveHostCryptogram, kdfContext)
+	host, err := Cryptogram(ctx, s.smac, mode, DeriveHostCryptogram, kdfContext)
 	if err != nil {
 		return nil, nil, fmt.Errorf("host cryptogram: %w", err)
 	}
 	auth := apdu.Command{CLA: 0x84, INS: 0x82, P1: byte(level), Data: host}
-	externalAuthenticate, input, err := withoutMAC(auth)
+	externalAuthenticate, input, err := s.withoutMAC(auth)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +117,7 @@ func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostCh
 		return nil, nil, fmt.Errorf("C-MAC: %w", err)
 	}
 	s.chain = macs[0]
-	copy(externalAuthenticate[len(input):], macs[0][:macSize])
+	copy(externalAuthenticate[len(input):], macs[0][:s.mode])
 	return s, externalAuthenticate, nil
 }
 
@@ -144,8 +148,8 @@ func (s *SCP03) Wrap(ctx context.Context, commands []apdu.Command) ([][]byte, er
 	}
 	data := make([][]byte, len(commands))
 	for i, c := range commands {
-		if len(c.Data) > MaxPlainData(s.level, true) {
-			return nil, fmt.Errorf("command %d: %d bytes of data, at most %d can be protected", i+1, len(c.Data), MaxPlainData(s.level, true))
+		if most := MaxPlainData(s.mode, s.level, true); len(c.Data) > most {
+			return nil, fmt.Errorf("command %d: %d bytes of data, at most %d can be protected", i+1, len(c.Data), most)
 		}
 		data[i] = c.Data
 		if ivs != nil && len(c.Data) > 0 {
@@ -161,9 +165,9 @@ func (s *SCP03) Wrap(ctx context.Context, commands []apdu.Command) ([][]byte, er
 	for i, c := range commands {
 		c.Data = data[i]
 		if s.level.RMAC() {
-			c.Ne = protectedNe(c.Ne)
+			c.Ne = protectedNe(c.Ne, s.mode)
 		}
-		if out[i], inputs[i], err = withoutMAC(c); err != nil {
+		if out[i], inputs[i], err = s.withoutMAC(c); err != nil {
 			return nil, fmt.Errorf("command %d: %w", i+1, err)
 		}
 	}
@@ -173,7 +177,7 @@ func (s *SCP03) Wrap(ctx context.Context, commands []apdu.Command) ([][]byte, er
 	}
 	expected := make([]expectation, len(commands))
 	for i := range commands {
-		copy(out[i][len(inputs[i]):], macs[i][:macSize])
+		copy(out[i][len(inputs[i]):], macs[i][:s.mode])
 		expected[i] = expectation{chain: macs[i], counter: counters[i]}
 	}
 	if n := len(macs); n > 0 {
@@ -219,9 +223,9 @@ func (s *SCP03) commandIVs(ctx context.Context, commands []apdu.Command) (counte
 // what the C-MAC runs over behind the chaining value (Amendment D 6.2.4): the
 // header with the secure messaging bit and logical channel zero, Lc with the
 // MAC counted in, and the data. The room begins where that ends.
-func withoutMAC(c apdu.Command) (raw, input []byte, err error) {
+func (s *SCP03) withoutMAC(c apdu.Command) (raw, input []byte, err error) {
 	n := len(c.Data)
-	data := make([]byte, n+macSize)
+	data := make([]byte, n+int(s.mode))
 	copy(data, c.Data)
 	c.Data = data
 	c.CLA = secureClass(c.CLA)
@@ -280,23 +284,23 @@ func withoutChannel(cla byte) byte {
 }
 
 // protectedNe leaves room for the R-MAC and padding.
-func protectedNe(ne int) int {
+func protectedNe(ne int, mode Mode) int {
 	if ne <= apdu.MaxShortNe {
 		return apdu.MaxShortNe
 	}
-	return min(ne+macSize+blockSize, apdu.MaxExtendedNe)
+	return min(ne+int(mode)+blockSize, apdu.MaxExtendedNe)
 }
 
 // MaxPlainData is the greatest number of data bytes in one command that still
 // fits, once protected, into a short (255 bytes) or extended (65,535 bytes)
-// Lc: 239 for a short enciphered one.
-func MaxPlainData(level Level, extended bool) int {
+// Lc: for a short enciphered one 239 in S8 mode and 223 in S16 mode.
+func MaxPlainData(mode Mode, level Level, extended bool) int {
 	n := apdu.MaxShortData
 	if extended {
 		n = apdu.MaxExtendedData
 	}
 	if level.CMAC() {
-		n -= macSize
+		n -= int(mode)
 	}
 	if level.CENC() {
 		n = n/blockSize*blockSize - 1 // padding takes at least one byte

@@ -74,7 +74,7 @@ func (s *SCP03) verify(ctx context.Context, responses []apdu.Response) (good int
 			}
 			continue
 		}
-		n := len(r.Data) - macSize
+		n := len(r.Data) - int(s.mode)
 		if n < 0 {
 			end, err = i, ErrResponseMAC
 			break
@@ -90,8 +90,8 @@ func (s *SCP03) verify(ctx context.Context, responses []apdu.Response) (good int
 	}
 	for k, i := range whose {
 		r := &responses[i]
-		n := len(r.Data) - macSize
-		if subtle.ConstantTimeCompare(macs[k][:macSize], r.Data[n:]) != 1 {
+		n := len(r.Data) - int(s.mode)
+		if subtle.ConstantTimeCompare(macs[k][:s.mode], r.Data[n:]) != 1 {
 			return i, ErrResponseMAC
 		}
 		r.Data = r.Data[:n:n]

@@ -74,12 +74,12 @@ func TestBatchEqualsOneByOne(t *testing.T) {
 func TestSensitiveCommandsGrowNoFurtherThanAPDU(t *testing.T) {
 	ctx := context.Background()
 	for level, plain := range map[gp.Level]int{gp.LevelCENC: 239, gp.LevelCMACRMAC: 247, gp.LevelFull: 239} {
-		if got := gp.MaxPlainData(level, false); got != plain {
+		if got := gp.MaxPlainData(gp.S8, level, false); got != plain {
 			t.Errorf("level %v: %d bytes, want %d", level, got, plain)
 		}
 		s, _ := traceAt(t, level).open(t)
 		for _, extended := range []bool{false, true} {
-			n := gp.MaxPlainData(level, extended)
+			n := gp.MaxPlainData(gp.S8, level, extended)
 			wrapped, err := s.Wrap(ctx, []apdu.Command{{CLA: 0x80, INS: 0xE2, Data: make([]byte, n)}})
 			if err != nil {
 				t.Fatal(err)
@@ -92,14 +92,14 @@ func TestSensitiveCommandsGrowNoFurtherThanAPDU(t *testing.T) {
 				t.Errorf("level %v: %d plain bytes became %v", level, n, c)
 			}
 		}
-		if _, err := s.Wrap(ctx, []apdu.Command{{CLA: 0x80, Data: make([]byte, gp.MaxPlainData(level, true)+1)}}); err == nil {
+		if _, err := s.Wrap(ctx, []apdu.Command{{CLA: 0x80, Data: make([]byte, gp.MaxPlainData(gp.S8, level, true)+1)}}); err == nil {
 			t.Errorf("level %v: a command that cannot be protected was wrapped", level)
 		}
 		if _, err := s.Wrap(ctx, []apdu.Command{{CLA: 0x80, INS: 0xCA}}); err != nil {
 			t.Errorf("level %v: the session did not survive a command it refused: %v", level, err)
 		}
 	}
-	if gp.MaxPlainData(gp.LevelNone, false) != 255 {
+	if gp.MaxPlainData(gp.S8, gp.LevelNone, false) != 255 {
 		t.Error("without protection a command carries 255 bytes")
 	}
 }

@@ -31,6 +31,7 @@ func (h *hexBytes) UnmarshalJSON(b []byte) error {
 
 type trace struct {
 	Source                                         string
+	I                                              hexBytes
 	Level                                          hexBytes
 	ENC, MAC, DEK                                  hexBytes
 	InitUpdate, InitUpdateResponse                 hexBytes
@@ -40,7 +41,9 @@ type trace struct {
 	AID                                            hexBytes
 }
 
-func (v trace) name() string { return fmt.Sprintf("AES-%d level %X", len(v.ENC)*8, []byte(v.Level)) }
+func (v trace) name() string {
+	return fmt.Sprintf("AES-%d %v level %X", len(v.ENC)*8, gp.ModeOf(v.I[0]), []byte(v.Level))
+}
 
 func (v trace) keys(t testing.TB) *gp.SoftwareKeys {
 	t.Helper()
@@ -51,7 +54,7 @@ func (v trace) keys(t testing.TB) *gp.SoftwareKeys {
 	return k
 }
 
-func (v trace) hostChallenge() []byte { return v.InitUpdate[5:13] }
+func (v trace) hostChallenge() []byte { return v.InitUpdate[5 : 5+int(v.InitUpdate[4])] }
 
 func (v trace) open(t testing.TB) (*gp.SCP03, []byte) {
 	t.Helper()
@@ -102,6 +105,24 @@ func vectors(t testing.TB) vectorFile {
 	return v
 }
 
+// sessions are the traces of real cards, all in S8 mode, and the sessions in
+// S16 mode that scp03-openssl.bash made.
+func sessions(t testing.TB) []trace {
+	t.Helper()
+	b, err := os.ReadFile("testdata/scp03-s16.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v vectorFile
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.SCP03) != 15 {
+		t.Fatal("the sessions in S16 mode are not all there")
+	}
+	return append(vectors(t).SCP03, v.SCP03...)
+}
+
 func equal(t testing.TB, what string, got, want []byte) {
 	t.Helper()
 	if diff := cmp.Diff(hex.EncodeToString(want), hex.EncodeToString(got)); diff != "" {
@@ -109,11 +130,12 @@ func equal(t testing.TB, what string, got, want []byte) {
 	}
 }
 
-// TestTraces replays sessions of a real card: challenge, cryptograms,
-// EXTERNAL AUTHENTICATE, one wrapped command and its response.
+// TestTraces replays sessions of a real card, and those in S16 mode:
+// challenge, cryptograms, EXTERNAL AUTHENTICATE, one wrapped command and its
+// response.
 func TestTraces(t *testing.T) {
 	ctx := context.Background()
-	for _, v := range vectors(t).SCP03 {
+	for _, v := range sessions(t) {
 		t.Run(v.name(), func(t *testing.T) {
 			iuCommand, err := gp.InitializeUpdateCommand(v.InitUpdate[2], v.hostChallenge()).Bytes()
 			if err != nil {
@@ -147,7 +169,7 @@ func TestTraces(t *testing.T) {
 // with.
 func TestEveryBitOfATraceCounts(t *testing.T) {
 	ctx := context.Background()
-	for _, v := range vectors(t).SCP03 {
+	for _, v := range sessions(t) {
 		t.Run(v.name(), func(t *testing.T) {
 			for i := 13; i < len(v.InitUpdateResponse); i++ {
 				b := append([]byte(nil), v.InitUpdateResponse...)
@@ -158,7 +180,7 @@ func TestEveryBitOfATraceCounts(t *testing.T) {
 				}
 				_, _, err = gp.OpenSCP03(ctx, v.keys(t), iu, v.hostChallenge(), v.AID, gp.Level(v.Level[0]))
 				want := gp.ErrCardCryptogram
-				if i >= 29 {
+				if i >= 13+2*int(gp.ModeOf(v.I[0])) {
 					want = gp.ErrCardChallenge
 				}
 				wantError(t, err, want)
@@ -178,6 +200,41 @@ func TestEveryBitOfATraceCounts(t *testing.T) {
 				wantError(t, err, gp.ErrResponseMAC)
 				_, err = s.Wrap(ctx, nil)
 				wantError(t, err, gp.ErrResponseMAC) // the session is over
+			}
+		})
+	}
+}
+
+// TestOpenSSLMakesTheSessions: the script that made the sessions in S16 mode
+// makes them again, and with 8 bytes it makes those of real cards, which it
+// was not written from.
+func TestOpenSSLMakesTheSessions(t *testing.T) {
+	for _, tool := range []string{"openssl", "bash", "od"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(tool + " is not installed")
+		}
+	}
+	for _, v := range sessions(t) {
+		t.Run(v.name(), func(t *testing.T) {
+			t.Parallel()
+			r := v.InitUpdateResponse
+			arguments := []string{"testdata/scp03-openssl.bash"}
+			for _, a := range [][]byte{
+				v.I, v.Level, v.ENC, v.MAC, v.DEK, v.AID, r[:10], r[10:11], r[len(r)-3:], v.hostChallenge(), v.PlainCommand, v.PlainResponseData,
+			} {
+				arguments = append(arguments, hex.EncodeToString(a))
+			}
+			out, err := exec.Command("bash", arguments...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got trace
+			if err := json.Unmarshal(out, &got); err != nil {
+				t.Fatal(err)
+			}
+			got.Source = v.Source
+			if diff := cmp.Diff(v, got); diff != "" {
+				t.Errorf("(-fixed +openssl):\n%s", diff)
 			}
 		})
 	}
@@ -203,7 +260,7 @@ func TestPseudoRandomChallenge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := gp.CardChallenge(context.Background(), c, v.Counter, v.AID)
+		got, err := gp.CardChallenge(context.Background(), c, gp.S8, v.Counter, v.AID)
 		if err != nil {
 			t.Fatal(err)
 		}

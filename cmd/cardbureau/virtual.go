@@ -172,7 +172,9 @@ func (c virtualBlanks) Run(ctx context.Context, g *globals) error {
 		if err != nil {
 			return err
 		}
-		name, err := rack.NewBlank(virtualFolder(b.Dir), virtual.LDSBlank(serial, virtual.Keys{Version: keys.Version, ENC: k.ENC, MAC: k.MAC, DEK: k.DEK}))
+		blank := virtual.LDSBlank(serial, virtual.Keys{Version: keys.Version, ENC: k.ENC, MAC: k.MAC, DEK: k.DEK})
+		blank.SCP = chip.GlobalPlatform.I[0]
+		name, err := rack.NewBlank(virtualFolder(b.Dir), blank)
 		k.Zero()
 		if err != nil {
 			return err

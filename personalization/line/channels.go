@@ -21,8 +21,8 @@ type channels struct {
 	journal *journal
 }
 
-func (c *channels) HostChallenge(ctx context.Context) ([]byte, error) {
-	return c.vault.HostChallenge(ctx)
+func (c *channels) HostChallenge(ctx context.Context, mode gp.Mode) ([]byte, error) {
+	return c.vault.HostChallenge(ctx, mode)
 }
 
 func (c *channels) Open(ctx context.Context, req profile.OpenRequest) (profile.Channel, []byte, error) {

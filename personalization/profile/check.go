@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+
+	"cardbureau/cardio/gp"
 )
 
 // check looks at everything that the YAML structure alone cannot say.
@@ -47,8 +49,13 @@ func (s *Set) checkChip(d *document, c *Chip) (out Problems) {
 	if c.GlobalPlatform.Protocol != "scp03" {
 		bad("$.globalplatform.protocol", "protocol %q is not known: use scp03", c.GlobalPlatform.Protocol)
 	}
+	if len(c.GlobalPlatform.I) != 1 {
+		bad("$.globalplatform.i", "i must be 1 byte: its bit 01 says how long the challenge is that opens a channel")
+	}
 	if len(c.GlobalPlatform.Level) != 1 || (c.GlobalPlatform.Level[0] != 0x03 && c.GlobalPlatform.Level[0] != 0x33) {
 		bad("$.globalplatform.level", "level must be 03 or 33: card data never travels in clear")
+	} else if i := c.GlobalPlatform.I; len(i) == 1 && !(gp.InitializeUpdate{I: i[0]}).Offers(gp.Level(c.GlobalPlatform.Level[0])) {
+		bad("$.globalplatform.level", "a chip with i %02X does not offer level %02X", i[0], c.GlobalPlatform.Level[0])
 	}
 	for name, k := range c.Keys {
 		at := "$.keys." + name

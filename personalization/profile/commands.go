@@ -52,7 +52,7 @@ func (r *Run) commands(ctx context.Context, ch Channel, st *Step) ([]planned, er
 func (r *Run) storeOptions(enciphered bool) gp.StoreDataOptions {
 	level := gp.Level(r.Chip.GlobalPlatform.Level[0])
 	extended := r.Chip.Limits.CommandData > apdu.MaxShortData
-	return gp.StoreDataOptions{Enciphered: enciphered, MaxData: gp.MaxPlainData(level, extended)}
+	return gp.StoreDataOptions{Enciphered: enciphered, MaxData: gp.MaxPlainData(r.Chip.mode(), level, extended)}
 }
 
 func dgiNumber(b Hex) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }

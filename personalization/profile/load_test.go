@@ -68,6 +68,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"photo too large", product, "maxBytes: 24576", "maxBytes: 40000", "do not fit a file"},
 		{"unknown chip", product, "chip: virtual-gp", "chip: other", "has no profile"},
 		{"weak level", chip, `level: "33"`, `level: "01"`, "level must be 03 or 33"},
+		{"no i", chip, `i: "70"`, `i: ""`, "i must be 1 byte"},
+		{"level that i does not offer", chip, `i: "70"`, `i: "30"`, "a chip with i 30 does not offer level 33"},
 		{"unknown key set", applet, "keys: final }", "keys: spare }", `key set "spare"`},
 		{"not YAML", chip, "kind: chip", "kind: [chip", "chips/virtual-gp.yaml"},
 		{"odd hexadecimal", applet, `"0101"`, `"010"`, "hexadecimal"},

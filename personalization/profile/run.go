@@ -12,8 +12,9 @@ import (
 // ChannelOpener turns a named key set into a secure channel. The keys
 // themselves stay where they are.
 type ChannelOpener interface {
-	// HostChallenge returns 8 fresh random bytes for INITIALIZE UPDATE.
-	HostChallenge(ctx context.Context) ([]byte, error)
+	// HostChallenge returns fresh random bytes for INITIALIZE UPDATE, 8 or 16
+	// as the mode says.
+	HostChallenge(ctx context.Context, mode gp.Mode) ([]byte, error)
 	// Open checks the card's answer to INITIALIZE UPDATE and returns the
 	// channel with the EXTERNAL AUTHENTICATE command to send first. It fails
 	// with gp.ErrCardCryptogram, before anything is sent, when the card does
@@ -26,7 +27,7 @@ type OpenRequest struct {
 	Keys             KeySet
 	Level            gp.Level
 	ISD              []byte
-	HostChallenge    []byte // 8 bytes, as sent
+	HostChallenge    []byte // as sent
 	InitializeUpdate []byte // the response data
 }
 
@@ -180,10 +181,13 @@ func (r *Run) journal(ctx context.Context, e Event, steps ...*Step) error {
 	return nil
 }
 
+// mode is what the chip's i says: the length of challenges and MACs.
+func (c *Chip) mode() gp.Mode { return gp.ModeOf(c.GlobalPlatform.I[0]) }
+
 // open selects the issuer security domain and begins a secure channel. It
 // returns EXTERNAL AUTHENTICATE, still to be sent.
 func (r *Run) open(ctx context.Context, keys KeySet) (Channel, []byte, error) {
-	challenge, err := r.Keys.HostChallenge(ctx)
+	challenge, err := r.Keys.HostChallenge(ctx, r.Chip.mode())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,8 +22,8 @@ type softKeys struct{ opened []byte }
 
 func keyOf(version byte) []byte { return bytes.Repeat([]byte{version}, 16) }
 
-func (k *softKeys) HostChallenge(context.Context) ([]byte, error) {
-	b := make([]byte, 8)
+func (k *softKeys) HostChallenge(_ context.Context, mode gp.Mode) ([]byte, error) {
+	b := make([]byte, mode)
 	_, err := rand.Read(b)
 	return b, err
 }
@@ -92,7 +92,10 @@ type bench struct {
 	events []string
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t testing.TB) *bench { return newBenchOf(t, virtual.SCP03Full) }
+
+// newBenchOf is a bench with a chip and a profile with the options i.
+func newBenchOf(t testing.TB, i byte) *bench {
 	t.Helper()
 	set, err := Load(profiles.FS)
 	if err != nil {
@@ -100,6 +103,8 @@ func newBench(t testing.TB) *bench {
 	}
 	key := keyOf(0x30)
 	blank := virtual.LDSBlank(virtual.NewSerial(1, 1), virtual.Keys{Version: 0x30, ENC: key, MAC: key, DEK: key})
+	blank.SCP = i
+	set.Chips["virtual-gp"].GlobalPlatform.I = Hex{i}
 	b := &bench{mem: nvm.InMemory(), keys: &softKeys{}}
 	b.chip, err = virtual.New(virtual.Config{Memory: b.mem, Blank: &blank, Applets: map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return mrtd.New() }}})
 	if err != nil {
@@ -125,7 +130,17 @@ func newBench(t testing.TB) *bench {
 }
 
 func TestRunPersonalizesAndLocks(t *testing.T) {
-	b := newBench(t)
+	personalizesAndLocks(t, newBench(t))
+}
+
+// TestRunInS16Mode: the profile's i decides the challenge's length and what
+// fits into a block.
+func TestRunInS16Mode(t *testing.T) {
+	personalizesAndLocks(t, newBenchOf(t, virtual.SCP03Full|virtual.SCP03S16))
+}
+
+func personalizesAndLocks(t *testing.T, b *bench) {
+	t.Helper()
 	if err := b.run.Execute(t.Context()); err != nil {
 		t.Fatal(err)
 	}

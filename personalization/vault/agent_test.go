@@ -24,7 +24,7 @@ import (
 func TestKilledAgent(t *testing.T) {
 	c, _ := vaulttest.Provisioned(t)
 	ctx := t.Context()
-	chip, _ := newBlank(t, c, 128, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
+	chip, _ := newBlank(t, c, 128, virtual.SCP03Full, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
 	kill := func() { killAgent(t, c) }
 	// After the kill a call meets the dying agent (ErrAgentGone) or the next.
 	next := func() {
@@ -39,7 +39,7 @@ func TestKilledAgent(t *testing.T) {
 			}
 		}
 	}
-	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.LevelFull)
+	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.S8, gp.LevelFull)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestKilledAgent(t *testing.T) {
 	}
 	ch.Close()
 	ch.Close()
-	if ch, err = open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.LevelFull); err != nil {
+	if ch, err = open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.S8, gp.LevelFull); err != nil {
 		t.Fatalf("a channel of the next agent: %v", err)
 	}
 	transact(t, ch, chip, command)
@@ -324,8 +324,8 @@ func TestHalfMadeToken(t *testing.T) {
 
 func TestCancelledCall(t *testing.T) {
 	c, _ := vaulttest.Provisioned(t)
-	chip, _ := newBlank(t, c, 128, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
-	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.LevelFull)
+	chip, _ := newBlank(t, c, 128, virtual.SCP03Full, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
+	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.S8, gp.LevelFull)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,7 @@ type ChannelRequest struct {
 	KeySet          string // "cmk.acme/1"
 	Diversification string // DiversifyKDF3 or DiversifyNone
 	KeyBits         int    // of the card's keys: 128, 192 or 256
-	HostChallenge   []byte // the 8 bytes that INITIALIZE UPDATE carried, from Client.HostChallenge
+	HostChallenge   []byte // what INITIALIZE UPDATE carried, from Client.HostChallenge
 	// InitializeUpdate is the response data, without status word. Its first ten
 	// bytes are the key diversification data.
 	InitializeUpdate []byte

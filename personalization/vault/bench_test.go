@@ -38,7 +38,7 @@ func BenchmarkCard(b *testing.B) {
 		hashes[n] = make([]byte, 32)
 	}
 	names := []string{vault.SecretBAC, vault.SecretPACEMRZ, vault.SecretPACECAN, vault.SecretChipAuthentication, vault.SecretPIN, vault.SecretPUK}
-	chip, serial := newBlank(b, c, 128, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
+	chip, serial := newBlank(b, c, 128, virtual.SCP03Full, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{new([][]byte)} }})
 	kdd := serial.Bytes()
 
 	must := func(err error) {
@@ -52,7 +52,7 @@ func BenchmarkCard(b *testing.B) {
 		before := ownCPU(b)
 		_, err := apdu.Must(ctx, chip, gp.SelectISDCommand())
 		must(err)
-		challenge, err := c.HostChallenge(ctx)
+		challenge, err := c.HostChallenge(ctx, gp.S8)
 		must(err)
 		iu, err := apdu.Must(ctx, chip, gp.InitializeUpdateCommand(0x30, challenge))
 		must(err)
@@ -88,7 +88,7 @@ func BenchmarkCard(b *testing.B) {
 		must(err)
 	}
 	commands := []apdu.Command{gp.InstallForPersonalizationCommand(mustHex(b, virtual.LDSAID))}
-	blocks, err := gp.StoreData([]gp.DGI{{ID: 0x0102, Value: record[:18_800]}}, gp.StoreDataOptions{MaxData: gp.MaxPlainData(gp.LevelFull, false)})
+	blocks, err := gp.StoreData([]gp.DGI{{ID: 0x0102, Value: record[:18_800]}}, gp.StoreDataOptions{MaxData: gp.MaxPlainData(gp.S8, gp.LevelFull, false)})
 	must(err)
 	// The blank keeps its transport keys, so that each round is alike.
 	commands = append(commands, blocks...)

@@ -65,6 +65,32 @@ func readVectors(t testing.TB) vectors {
 	return v
 }
 
+// sessions are the traces of real cards, and the sessions in S16 mode that the
+// openssl command computed (cardio/gp/testdata).
+func sessions(t testing.TB) []trace {
+	t.Helper()
+	b, err := os.ReadFile("testdata/scp03-s16.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v vectors
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	if len(v.SCP03) == 0 {
+		t.Fatal("the sessions in S16 mode are not there")
+	}
+	return append(readVectors(t).SCP03, v.SCP03...)
+}
+
+func (tr trace) hostChallenge() []byte { return tr.InitUpdate[5 : 5+int(tr.InitUpdate[4])] }
+
+// keySet is the role of its keys: sessions of one source and key size share
+// them.
+func (tr trace) keySet() string {
+	return fmt.Sprintf("cmk.trace%d-%x", len(tr.ENC)*8, []byte(tr.InitUpdateResponse[12:13]))
+}
+
 // withToken opens a SoftHSM token in this process, for what a client cannot
 // do, and closes it again: keys of test vectors are imported so.
 func withToken(t testing.TB, dir string, fn func(*hsm.Token)) {
@@ -96,11 +122,11 @@ func importKey(t testing.TB, token *hsm.Token, label string, value []byte, use h
 // TestChannelTraces replays traces of real cards: the keys are in the token,
 // session keys are derived there, and every byte must be the card's.
 func TestChannelTraces(t *testing.T) {
-	v := readVectors(t)
+	all := sessions(t)
 	dir := t.TempDir()
 	withToken(t, dir, func(token *hsm.Token) {
-		for _, tr := range v.SCP03 {
-			role := fmt.Sprintf("cb/cmk.trace%d", len(tr.ENC)*8)
+		for _, tr := range all {
+			role := "cb/" + tr.keySet()
 			importKey(t, token, role+".enc/1", tr.ENC, hsm.UseDerive)
 			importKey(t, token, role+".mac/1", tr.MAC, hsm.UseDerive)
 			importKey(t, token, role+".dek/1", tr.DEK, hsm.UseEncrypt|hsm.UseWrap)
@@ -108,11 +134,11 @@ func TestChannelTraces(t *testing.T) {
 	})
 	c := vaulttest.StartIn(t, dir)
 	ctx := t.Context()
-	for _, tr := range v.SCP03 {
-		t.Run(fmt.Sprintf("AES-%d level %X", len(tr.ENC)*8, []byte(tr.Level)), func(t *testing.T) {
+	for _, tr := range all {
+		t.Run(fmt.Sprintf("%s level %X", tr.keySet(), []byte(tr.Level)), func(t *testing.T) {
 			req := vault.ChannelRequest{
-				KeySet: fmt.Sprintf("cmk.trace%d/1", len(tr.ENC)*8), Diversification: vault.DiversifyNone, KeyBits: len(tr.ENC) * 8,
-				HostChallenge: tr.InitUpdate[5:13], InitializeUpdate: tr.InitUpdateResponse, AID: tr.AID, Level: gp.Level(tr.Level[0]),
+				KeySet: tr.keySet() + "/1", Diversification: vault.DiversifyNone, KeyBits: len(tr.ENC) * 8,
+				HostChallenge: tr.hostChallenge(), InitializeUpdate: tr.InitUpdateResponse, AID: tr.AID, Level: gp.Level(tr.Level[0]),
 			}
 			ch, authenticate, err := c.OpenChannel(ctx, req)
 			if err != nil {
@@ -145,7 +171,7 @@ func TestChannelTraces(t *testing.T) {
 				t.Errorf("a wrong cryptogram: %v", err)
 			}
 			wrong = req
-			wrong.AID = gp.ISDAID
+			wrong.AID = mustHex(t, "A0000002471001")
 			if _, _, err := c.OpenChannel(ctx, wrong); !errors.Is(err, gp.ErrCardChallenge) {
 				t.Errorf("another AID than the challenge's: %v", err)
 			}
@@ -174,7 +200,7 @@ func TestKDF3InToken(t *testing.T) {
 	ctx := t.Context()
 	ch, _, err := c.OpenChannel(ctx, vault.ChannelRequest{
 		KeySet: "cmk.t/1", Diversification: vault.DiversifyNone, KeyBits: 128,
-		HostChallenge: tr.InitUpdate[5:13], InitializeUpdate: tr.InitUpdateResponse, AID: tr.AID, Level: gp.Level(tr.Level[0]),
+		HostChallenge: tr.hostChallenge(), InitializeUpdate: tr.InitUpdateResponse, AID: tr.AID, Level: gp.Level(tr.Level[0]),
 	})
 	if err != nil {
 		t.Fatal(err)

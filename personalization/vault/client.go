@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"cardbureau/cardio/gp"
 	"cardbureau/hsm/agent"
 )
 
@@ -197,10 +198,10 @@ func (c *Client) BlankKeys(ctx context.Context, req BlankKeysRequest) (*BlankKey
 	return &BlankKeys{ENC: out.ENC, MAC: out.MAC, DEK: out.DEK}, nil
 }
 
-// HostChallenge makes the 8 random bytes that INITIALIZE UPDATE carries and
-// OpenChannel is given back. It needs no call: a challenge is no secret.
-func (c *Client) HostChallenge(context.Context) ([]byte, error) {
-	b := make([]byte, 8)
+// HostChallenge makes the random bytes, 8 or 16 as the mode says, that
+// INITIALIZE UPDATE carries and OpenChannel is given back. It needs no call: a challenge is no secret.
+func (c *Client) HostChallenge(_ context.Context, mode gp.Mode) ([]byte, error) {
+	b := make([]byte, mode)
 	if _, err := rand.Read(b); err != nil {
 		return nil, fmt.Errorf("host challenge: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // newBlank makes a software chip whose transport keys come from the token.
-func newBlank(t testing.TB, c *vault.Client, bits int, modules map[string]func() virtual.Applet) (*virtual.Chip, virtual.Serial) {
+func newBlank(t testing.TB, c *vault.Client, bits int, i byte, modules map[string]func() virtual.Applet) (*virtual.Chip, virtual.Serial) {
 	t.Helper()
 	serial := virtual.NewSerial(7, 4711)
 	kdd := serial.Bytes()
@@ -29,6 +29,7 @@ func newBlank(t testing.TB, c *vault.Client, bits int, modules map[string]func()
 	}
 	defer keys.Zero()
 	blank := virtual.LDSBlank(serial, virtual.Keys{Version: 0x30, ENC: bytes.Clone(keys.ENC), MAC: bytes.Clone(keys.MAC), DEK: bytes.Clone(keys.DEK)})
+	blank.SCP = i
 	chip, err := virtual.New(virtual.Config{Blank: &blank, Applets: modules})
 	if err != nil {
 		t.Fatal(err)
@@ -36,14 +37,22 @@ func newBlank(t testing.TB, c *vault.Client, bits int, modules map[string]func()
 	return chip, serial
 }
 
+// optionsOf is the i of a blank that offers everything in a mode.
+func optionsOf(mode gp.Mode) byte {
+	if mode == gp.S16 {
+		return virtual.SCP03Full | virtual.SCP03S16
+	}
+	return virtual.SCP03Full
+}
+
 // open selects the issuer security domain and opens a channel.
-func open(t testing.TB, c *vault.Client, card apdu.Card, keySet string, version byte, bits int, level gp.Level) (*vault.Channel, error) {
+func open(t testing.TB, c *vault.Client, card apdu.Card, keySet string, version byte, bits int, mode gp.Mode, level gp.Level) (*vault.Channel, error) {
 	t.Helper()
 	ctx := context.Background()
 	if _, err := apdu.Must(ctx, card, gp.SelectISDCommand()); err != nil {
 		t.Fatal(err)
 	}
-	challenge, err := c.HostChallenge(ctx)
+	challenge, err := c.HostChallenge(ctx, mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,17 +134,21 @@ func wholeCard(t *testing.T, c *vault.Client) {
 	ctx := t.Context()
 	for _, tc := range []struct {
 		bits  int
+		mode  gp.Mode
 		level gp.Level
-	}{{128, gp.LevelCENC}, {128, gp.LevelFull}, {256, gp.LevelCENC}, {256, gp.LevelFull}, {192, gp.LevelFull}} {
-		t.Run(fmt.Sprintf("AES-%d level %s", tc.bits, tc.level), func(t *testing.T) {
+	}{
+		{128, gp.S8, gp.LevelCENC}, {128, gp.S8, gp.LevelFull}, {256, gp.S8, gp.LevelCENC}, {256, gp.S8, gp.LevelFull}, {192, gp.S8, gp.LevelFull},
+		{128, gp.S16, gp.LevelFull}, {192, gp.S16, gp.LevelCENC}, {192, gp.S16, gp.LevelFull}, {256, gp.S16, gp.LevelFull},
+	} {
+		t.Run(fmt.Sprintf("AES-%d %v level %s", tc.bits, tc.mode, tc.level), func(t *testing.T) {
 			var stored [][]byte
-			chip, serial := newBlank(t, c, tc.bits, map[string]func() virtual.Applet{
+			chip, serial := newBlank(t, c, tc.bits, optionsOf(tc.mode), map[string]func() virtual.Applet{
 				virtual.LDSAID: func() virtual.Applet { return keeper{&stored} },
 			})
-			if _, err := open(t, c, chip, vault.KeySetIssuer, 0x30, tc.bits, tc.level); !errors.Is(err, gp.ErrCardCryptogram) {
+			if _, err := open(t, c, chip, vault.KeySetIssuer, 0x30, tc.bits, tc.mode, tc.level); !errors.Is(err, gp.ErrCardCryptogram) {
 				t.Fatalf("the wrong keys: %v", err)
 			}
-			ch, err := open(t, c, chip, "cmk.acme/1", 0x30, tc.bits, tc.level)
+			ch, err := open(t, c, chip, "cmk.acme/1", 0x30, tc.bits, tc.mode, tc.level)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,7 +173,7 @@ func wholeCard(t *testing.T, c *vault.Client) {
 			for i, n := range names {
 				dgis = append(dgis, gp.DGI{ID: 0x8001 + uint16(i), Value: values[n]})
 			}
-			blocks, err := gp.StoreData(dgis, gp.StoreDataOptions{Enciphered: true, MaxData: gp.MaxPlainData(tc.level, false)})
+			blocks, err := gp.StoreData(dgis, gp.StoreDataOptions{Enciphered: true, MaxData: gp.MaxPlainData(tc.mode, tc.level, false)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,7 +196,7 @@ func wholeCard(t *testing.T, c *vault.Client) {
 				t.Error(err)
 			}
 			checkSecrets(t, c, stored, key, aad, secrets)
-			issuer, err := open(t, c, chip, vault.KeySetIssuer, 0x11, tc.bits, tc.level)
+			issuer, err := open(t, c, chip, vault.KeySetIssuer, 0x11, tc.bits, tc.mode, tc.level)
 			if err != nil {
 				t.Fatalf("with the issuer's keys: %v", err)
 			}
@@ -262,8 +275,8 @@ func TestUnwrapRefusesForgeries(t *testing.T) {
 	c, _ := vaulttest.Provisioned(t)
 	ctx := t.Context()
 	var stored [][]byte
-	chip, _ := newBlank(t, c, 128, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{&stored} }})
-	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.LevelFull)
+	chip, _ := newBlank(t, c, 128, virtual.SCP03Full, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return keeper{&stored} }})
+	ch, err := open(t, c, chip, "cmk.acme/1", 0x30, 128, gp.S8, gp.LevelFull)
 	if err != nil {
 		t.Fatal(err)
 	}

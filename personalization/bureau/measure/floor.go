@@ -37,7 +37,7 @@ func (r *run) least(ctx context.Context, serial string) (apdus, octets float64, 
 		return 0, 0, err
 	}
 	chip := r.b.Profiles.Chips[card.Chip]
-	write := gp.MaxPlainData(gp.Level(chip.GlobalPlatform.Level[0]), chip.Limits.CommandData > apdu.MaxShortData)
+	write := gp.MaxPlainData(gp.ModeOf(chip.GlobalPlatform.I[0]), gp.Level(chip.GlobalPlatform.Level[0]), chip.Limits.CommandData > apdu.MaxShortData)
 	read := max(readBlock, chip.Limits.ResponseData)
 	sum := 0
 	for _, f := range im.Files {

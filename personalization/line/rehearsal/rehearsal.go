@@ -50,6 +50,7 @@ func NewTray(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uin
 			return nil, fmt.Errorf("blank %s: %w", serial, err)
 		}
 		blank := virtual.LDSBlank(serial, virtual.Keys{Version: keys.Version, ENC: k.ENC, MAC: k.MAC, DEK: k.DEK})
+		blank.SCP = chip.GlobalPlatform.I[0]
 		c, err := virtual.New(virtual.Config{Memory: nvm.InMemory(), Blank: &blank, Applets: map[string]func() virtual.Applet{
 			virtual.LDSAID: func() virtual.Applet { return mrtd.New() },
 		}})

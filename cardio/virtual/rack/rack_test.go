@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,10 +114,11 @@ func (d *driver) count() byte {
 	return b[0]
 }
 
-// gone checks that the card was taken out.
+// gone checks that the card was taken out. A card that had not read all that
+// it was sent resets the connection instead of ending it: gone all the same.
 func (d *driver) gone() {
 	d.t.Helper()
-	if b, err := io.ReadAll(d.card); err != nil || len(b) != 0 {
+	if b, err := io.ReadAll(d.card); err != nil && !errors.Is(err, syscall.ECONNRESET) || len(b) != 0 {
 		d.t.Fatalf("%X %v", b, err)
 	}
 	d.card.Close()

@@ -20,6 +20,7 @@ func FuzzAnswers(f *testing.F) {
 		"e006c00401308810", "e00cc00a0171ff88002001180100",
 		"6619731706072a864886fc6b01600c060a2a864886fc6b02020301",
 		"6f108408a000000151000000a5049f6501ff",
+		"08a0000001510000000f80", "05a0000000010100" + "01" + "06a00000000101", "0a03010203020007020a0b",
 		"e3134f08a0000001510000009f70010fc503800000",
 	} {
 		f.Add(unhex(f, s))
@@ -50,6 +51,18 @@ func FuzzAnswers(f *testing.F) {
 					t.Error("an entry without an AID")
 				}
 			}
+		}
+		for _, what := range []byte{gp.ListISD, gp.ListLoadFilesAndModules} {
+			if entries, err := gp.ParseStatusPlain(b, what); err == nil {
+				for _, e := range entries {
+					if len(e.AID) < 5 || len(e.AID) > 16 || len(e.Privileges) != 1 {
+						t.Errorf("%+v", e)
+					}
+				}
+			}
+		}
+		if r, err := gp.ParseReceipt(b); err == nil && r != nil && len(r.Receipt)+len(r.Domain)+len(r.More) >= len(b) {
+			t.Errorf("%x became %+v", b, r)
 		}
 		_ = gp.CheckPutKeyResponse(b, 0x31, []gp.KeyComponent{{KCV: []byte{1, 2, 3}}})
 	})

@@ -19,6 +19,7 @@ type RegistryEntry struct {
 	SecurityDomain []byte // AID of the associated security domain
 	Version        []byte // of a load file
 	Modules        [][]byte
+	Implicit       []byte // implicit selection parameters, a byte each
 }
 
 // What GET STATUS lists (P1, GPC_SPE_034 table 11-33).
@@ -35,6 +36,15 @@ const swMoreData apdu.StatusWord = 0x6310
 // maxStatusPages bounds the continuation: no card holds as many entries.
 const maxStatusPages = 256
 
+// GetStatusPlainCommand is GetStatusCommand in the older format (P2 = 00),
+// which some cards have alone: AID, life cycle state and privileges, with
+// ListLoadFilesAndModules the modules also.
+func GetStatusPlainCommand(what byte, next bool) apdu.Command {
+	c := GetStatusCommand(what, next)
+	c.P2 &^= 0x02
+	return c
+}
+
 // GetStatusCommand lists entries in the data-object format: all of them, from
 // the first or, with next, those that did not fit into the answer before.
 func GetStatusCommand(what byte, next bool) apdu.Command {
@@ -48,9 +58,19 @@ func GetStatusCommand(what byte, next bool) apdu.Command {
 // GetStatus lists the card's registry, as many commands as it takes. A card
 // that has no such entry (6A88) gives an empty list.
 func GetStatus(ctx context.Context, send Sender, what byte) ([]RegistryEntry, error) {
+	return getStatus(ctx, send, func(next bool) apdu.Command { return GetStatusCommand(what, next) }, ParseStatus)
+}
+
+// GetStatusPlain is GetStatus in the older format, which gives fewer fields.
+func GetStatusPlain(ctx context.Context, send Sender, what byte) ([]RegistryEntry, error) {
+	return getStatus(ctx, send, func(next bool) apdu.Command { return GetStatusPlainCommand(what, next) },
+		func(b []byte) ([]RegistryEntry, error) { return ParseStatusPlain(b, what) })
+}
+
+func getStatus(ctx context.Context, send Sender, command func(next bool) apdu.Command, parse func([]byte) ([]RegistryEntry, error)) ([]RegistryEntry, error) {
 	var out []RegistryEntry
 	for page := range maxStatusPages {
-		c := GetStatusCommand(what, page > 0)
+		c := command(page > 0)
 		r, err := send(ctx, c)
 		if err != nil {
 			return nil, err
@@ -61,7 +81,7 @@ func GetStatus(ctx context.Context, send Sender, what byte) ([]RegistryEntry, er
 		if !r.SW.OK() && r.SW != swMoreData {
 			return nil, &apdu.StatusError{Header: [4]byte{c.CLA, c.INS, c.P1, c.P2}, SW: r.SW}
 		}
-		entries, err := ParseStatus(r.Data)
+		entries, err := parse(r.Data)
 		if err != nil {
 			return nil, err
 		}
@@ -107,12 +127,48 @@ func ParseStatus(b []byte) ([]RegistryEntry, error) {
 				e.SecurityDomain = f.Value
 			case 0xCE:
 				e.Version = f.Value
+			case 0xCF:
+				e.Implicit = append(e.Implicit, f.Value...)
 			case 0x84:
 				e.Modules = append(e.Modules, f.Value)
 			}
 		}
 		if len(e.AID) == 0 {
 			return nil, fmt.Errorf("%w: GET STATUS: an entry without an AID", ErrMalformed)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// ParseStatusPlain reads the response data of one GET STATUS in the older
+// format. what is the P1 that was sent: it says whether modules follow each
+// entry.
+func ParseStatusPlain(b []byte, what byte) ([]RegistryEntry, error) {
+	cut := func() error { return fmt.Errorf("%w: GET STATUS: an entry is cut off", ErrMalformed) }
+	var out []RegistryEntry
+	for len(b) > 0 {
+		var e RegistryEntry
+		var ok bool
+		if e.AID, b, ok = lengthValue(b); !ok || len(b) < 2 {
+			return nil, cut()
+		}
+		if err := checkAID("entry", e.AID, false); err != nil {
+			return nil, fmt.Errorf("%w: GET STATUS: %w", ErrMalformed, err)
+		}
+		e.LifeCycle, e.Privileges, b = b[0], b[1:2:2], b[2:]
+		if what == ListLoadFilesAndModules {
+			if len(b) == 0 {
+				return nil, cut()
+			}
+			n := int(b[0])
+			for b = b[1:]; n > 0; n-- {
+				var m []byte
+				if m, b, ok = lengthValue(b); !ok {
+					return nil, cut()
+				}
+				e.Modules = append(e.Modules, m)
+			}
 		}
 		out = append(out, e)
 	}

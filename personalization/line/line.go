@@ -78,6 +78,9 @@ type queue struct {
 	// promised are orders that readers fetch blanks for and have not claimed yet;
 	// a count still finds them.
 	promised int
+	// ended counts the promises that have ended. A count of the orders that was
+	// under way while one did may or may not have found its order.
+	ended int
 }
 
 // take promises one of the known orders to a reader.
@@ -96,13 +99,21 @@ func (q *queue) takeLocked() bool {
 	return true
 }
 
-// counted takes over a fresh count and promises one of its orders, if any is
-// free.
-func (q *queue) counted(released int) bool {
+// counting begins a count of the orders. What it returns goes to counted.
+func (q *queue) counting() (since int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.known = released - q.promised
-	return q.takeLocked()
+	return q.ended
+}
+
+// counted takes over a count that began with counting and promises one of its
+// orders, if any is free. Promises that ended meanwhile are taken for orders
+// that the count found: if none is free then, again says to count once more.
+func (q *queue) counted(since, released int) (promised, again bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.known = released - q.promised - (q.ended - since)
+	return q.takeLocked(), q.ended != since
 }
 
 // kept ends a promise: the order is claimed, or was not there.
@@ -110,6 +121,7 @@ func (q *queue) kept() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.promised--
+	q.ended++
 }
 
 // forget has the next reader count again.
@@ -293,14 +305,11 @@ func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
 	}
 	coming, since := -1, l.now()
 	for {
-		counts, err := l.Store.OrderCounts(ctx, uuid.Nil)
-		if err != nil {
-			return false, err
+		promised, accepted, err := l.count(ctx)
+		if err != nil || promised {
+			return promised, err
 		}
-		if l.queue.counted(counts[store.OrderReleased]) {
-			return true, nil
-		}
-		if counts[store.OrderAccepted] == 0 {
+		if accepted == 0 {
 			return false, nil
 		}
 		n, err := l.preparing(ctx)
@@ -309,8 +318,8 @@ func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
 		}
 		if n == 0 {
 			// The last one may have become ready between the two questions.
-			counts, err := l.Store.OrderCounts(ctx, uuid.Nil)
-			return err == nil && l.queue.counted(counts[store.OrderReleased]), err
+			promised, _, err := l.count(ctx)
+			return promised, err
 		}
 		if n != coming {
 			coming, since = n, l.now()
@@ -323,6 +332,21 @@ func (l *Line) ordersLeft(ctx context.Context) (bool, error) {
 			return false, ctx.Err()
 		}
 	}
+}
+
+// count asks for the orders and promises a released one, if any is free.
+// accepted is how many have no image yet.
+func (l *Line) count(ctx context.Context) (promised bool, accepted int, err error) {
+	for again := true; again && !promised; {
+		since := l.queue.counting()
+		counts, err := l.Store.OrderCounts(ctx, uuid.Nil)
+		if err != nil {
+			return false, 0, err
+		}
+		accepted = counts[store.OrderAccepted]
+		promised, again = l.queue.counted(since, counts[store.OrderReleased])
+	}
+	return promised, accepted, nil
 }
 
 // preparing counts orders of released lots that have no image yet.

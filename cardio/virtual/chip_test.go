@@ -39,8 +39,9 @@ func TestDefaultSelectionAndSelect(t *testing.T) {
 	if got, _ := tlv.Path(fci, 0x6F, 0xA5, 0x9F65); !bytes.Equal(got, []byte{0xFF}) {
 		t.Errorf("FCI %X", fci)
 	}
-	if got, _ := tlv.Path(fci, 0x6F, 0xA5, 0x73, 0x64, 0x06); !bytes.Equal(got, append(bytes.Clone(oidSecureChannel), 0x70)) {
-		t.Errorf("FCI %X", fci)
+	recognition := h.want(apdu.SWSuccess, "80CA006600")
+	if got, _ := tlv.Path(recognition, 0x66, 0x73, 0x64, 0x06); !bytes.Equal(got, append(bytes.Clone(oidSecureChannel), 0x70)) {
+		t.Errorf("card recognition data %X", recognition)
 	}
 	for _, name := range []string{"00A4040008A000000151000000", "00A4040008A00000015100000000", "00A4040005A00000015100", "00A4040408A00000015100000000"} {
 		if got := h.want(apdu.SWSuccess, name); !bytes.Equal(got, fci) {

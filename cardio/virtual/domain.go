@@ -165,13 +165,14 @@ func lengthChecked(cmd apdu.Command, run func() ([]byte, apdu.StatusWord)) ([]by
 }
 
 // fci is the answer to SELECT of the issuer security domain (GPC_SPE_034
-// v2.3.1 table 11-82): 6F { 84 AID, A5 { 73 security domain management data,
-// 9F65 greatest command data } }.
+// v2.3.1 table 11-82): 6F { 84 AID, A5 { 9F65 greatest command data } }. The
+// optional security domain management data 73 stands in card recognition data
+// alone: many chips leave it out here, and there is host software that gives up
+// on a version of the specification that it does not know.
 func (c *Chip) fci() []byte {
 	return tlv.Encode(0x6F,
 		tlv.Encode(0x84, c.reg.isd),
 		tlv.Encode(0xA5,
-			tlv.Encode(0x73, c.managementData()),
 			tlv.Encode(0x9F65, []byte{apdu.MaxShortData})))
 }
 
@@ -184,8 +185,8 @@ var (
 	oidSecureChannel  = []byte{0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B, 0x04, 0x03} // then i
 )
 
-// managementData is the value of tag 73, the same in card recognition data
-// and in the answer to SELECT (GPC_SPE_034 v2.3.1 tables H-1 and H-2).
+// managementData is the value of tag 73 in card recognition data (GPC_SPE_034
+// v2.3.1 tables H-1 and H-2).
 func (c *Chip) managementData() []byte {
 	var b []byte
 	b = append(b, tlv.Encode(0x06, oidGlobalPlatform)...)

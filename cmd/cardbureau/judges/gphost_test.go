@@ -1,0 +1,116 @@
+package judges
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/mrtd"
+	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/pcscd"
+	"cardbureau/cardio/virtual/rack"
+)
+
+// testKey is the key that hosts from outside try on a blank.
+var testKey, _ = hex.DecodeString("404142434445464748494A4B4C4D4E4F")
+
+var keycard struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// keycardHost builds the host in testdata/keycardhost, whose GlobalPlatform is
+// Status' keycard-go. It is a module of its own, so that the program's modules
+// stay without it.
+func keycardHost(t testing.TB) string {
+	t.Helper()
+	keycard.once.Do(func() {
+		dir, err := os.MkdirTemp("", "cb-keycard-")
+		if err != nil {
+			keycard.err = err
+			return
+		}
+		atEnd = append(atEnd, func() { os.RemoveAll(dir) })
+		keycard.path = filepath.Join(dir, "keycardhost")
+		cmd := exec.Command("go", "build", "-o", keycard.path, ".")
+		cmd.Dir = filepath.Join("testdata", "keycardhost")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			keycard.err = fmt.Errorf("build the host: %w\n%s", err, out)
+		}
+	})
+	if keycard.err != nil {
+		t.Fatal(keycard.err)
+	}
+	return keycard.path
+}
+
+// inReader puts a blank into a virtual reader of a PC/SC daemon of its own, for
+// as long as the test runs, and returns the reader's name and the environment
+// that a judge finds it with.
+func inReader(t testing.TB, b virtual.Blank, modules map[string]func() virtual.Applet) (reader string, env []string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cb-host-") // short: a socket's path is in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	d, err := pcscd.Start(ctx, pcscd.Options{Readers: 1, Dir: dir})
+	if errors.Is(err, pcscd.ErrNamespace) || errors.Is(err, pcscd.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Stop)
+	cards := filepath.Join(dir, "cards")
+	if _, err := rack.NewBlank(cards, b); err != nil {
+		t.Fatal(err)
+	}
+	slot := d.Slots()[0]
+	control := filepath.Join(dir, "rack")
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- rack.Run(ctx, rack.Config{
+			Dir: cards, ControlSocket: control, Slots: []rack.Slot{{Reader: slot.Reader, Port: slot.Port}},
+			Factory: func(mem *nvm.Memory) (*virtual.Chip, error) {
+				return virtual.New(virtual.Config{Memory: mem, Applets: modules})
+			},
+			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Ready: func() { close(ready) },
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); <-ended })
+	if a, err := (rack.Client{Socket: control}).Do(ctx, rack.Request{Op: "next"}); err != nil || !a.OK {
+		t.Fatalf("%+v %v", a, err)
+	}
+	return slot.Reader, []string{"PCSCLITE_CSOCK_NAME=" + d.Socket()}
+}
+
+// keycard-go knows no SCP03: it takes the answer to SELECT, reads the answer to
+// INITIALIZE UPDATE, which SCP03 makes four bytes longer, and goes no further.
+func TestKeycardHostTellsSCP03(t *testing.T) {
+	host := keycardHost(t)
+	b := virtual.LDSBlank(virtual.NewSerial(1, 1), virtual.Keys{Version: 0x30, ENC: testKey, MAC: testKey, DEK: testKey})
+	reader, env := inReader(t, b, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return mrtd.New() }})
+	_, said, status := ask(t, "", env, host, reader, "card")
+	if status != 1 || !strings.Contains(said, "expected 28, got 32") {
+		t.Errorf("exit status %d: %s", status, said)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/gp"
 )
 
@@ -130,5 +131,41 @@ func TestRealCard(t *testing.T) {
 	}
 	if card.next != len(card.Exchanges) {
 		t.Errorf("%d of %d commands were sent", card.next, len(card.Exchanges))
+	}
+}
+
+// A JCOP 4 that holds more than one answer takes cuts its list anywhere: in the
+// length of an entry, and before its last byte (hardware capture of the public
+// project OpenPhysical/Gp4Net, tests/TestData/Hardware).
+func TestRealCardCutsTheList(t *testing.T) {
+	whole := unhex(t, "e3254f07a00000015153509f700101ce02ffff8408a000000151535041cc08a000000151000000"+
+		"e3314f0da00000016443446f634c6974659f700101ce020100840ea00000016443446f634c69746501cc08a000000151000000"+
+		"e31b4f07a00000006202049f700101ce020100cc08a000000151000000e31b4f07a00000006202029f700101ce020103cc08a000000151000000"+
+		"e32a4f09a000000308000010009f700101ce02010a840ba000000308000010000100cc08a000000151000000"+
+		"e32a4f0aa00000038200110001009f700101ce020100840aa0000003820011000101cc08a000000151000000"+
+		"e32c4f06d276000124019f700101ce0201008410d276000124010304afaf000000000000cc08a000000151000000")
+	want, err := gp.ParseStatus(whole)
+	if err != nil || len(want) != 7 {
+		t.Fatalf("%d entries, %v", len(want), err)
+	}
+	const recorded = 239 // where that card cut
+	for _, cut := range []int{1, 2, recorded, len(whole) - 1} {
+		first := true
+		got, err := gp.GetStatus(t.Context(), func(_ context.Context, c apdu.Command) (apdu.Response, error) {
+			if first != (c.P2 == 0x02) {
+				t.Errorf("P2 = %02X", c.P2)
+			}
+			if first {
+				first = false
+				return apdu.Response{Data: whole[:cut], SW: 0x6310}, nil
+			}
+			return apdu.Response{Data: whole[cut:], SW: apdu.SWSuccess}, nil
+		}, gp.ListLoadFilesAndModules)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("cut at %d (-want +got):\n%s", cut, diff)
+		}
 	}
 }

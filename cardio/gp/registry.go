@@ -56,7 +56,9 @@ func GetStatusCommand(what byte, next bool) apdu.Command {
 }
 
 // GetStatus lists the card's registry, as many commands as it takes. A card
-// that has no such entry (6A88) gives an empty list.
+// that has no such entry (6A88) gives an empty list. Answers are put together
+// before they are read: a JCOP 4 cuts its list where an answer is full, also
+// within an entry.
 func GetStatus(ctx context.Context, send Sender, what byte) ([]RegistryEntry, error) {
 	return getStatus(ctx, send, func(next bool) apdu.Command { return GetStatusCommand(what, next) }, ParseStatus)
 }
@@ -68,7 +70,7 @@ func GetStatusPlain(ctx context.Context, send Sender, what byte) ([]RegistryEntr
 }
 
 func getStatus(ctx context.Context, send Sender, command func(next bool) apdu.Command, parse func([]byte) ([]RegistryEntry, error)) ([]RegistryEntry, error) {
-	var out []RegistryEntry
+	var list []byte
 	for page := range maxStatusPages {
 		c := command(page > 0)
 		r, err := send(ctx, c)
@@ -81,20 +83,16 @@ func getStatus(ctx context.Context, send Sender, command func(next bool) apdu.Co
 		if !r.SW.OK() && r.SW != swMoreData {
 			return nil, &apdu.StatusError{Header: [4]byte{c.CLA, c.INS, c.P1, c.P2}, SW: r.SW}
 		}
-		entries, err := parse(r.Data)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, entries...)
+		list = append(list, r.Data...)
 		if r.SW.OK() {
-			return out, nil
+			return parse(list)
 		}
 	}
 	return nil, fmt.Errorf("%w: GET STATUS never ends", ErrMalformed)
 }
 
-// ParseStatus reads the response data of one GET STATUS: a sequence of E3
-// data objects.
+// ParseStatus reads the response data of GET STATUS, of all its answers: a
+// sequence of E3 data objects.
 func ParseStatus(b []byte) ([]RegistryEntry, error) {
 	objects, err := tlv.Parse(b)
 	if err != nil {
@@ -141,8 +139,7 @@ func ParseStatus(b []byte) ([]RegistryEntry, error) {
 	return out, nil
 }
 
-// ParseStatusPlain reads the response data of one GET STATUS in the older
-// format. what is the P1 that was sent: it says whether modules follow each
+// ParseStatusPlain reads the response data of GET STATUS in the older format. what is the P1 that was sent: it says whether modules follow each
 // entry.
 func ParseStatusPlain(b []byte, what byte) ([]RegistryEntry, error) {
 	cut := func() error { return fmt.Errorf("%w: GET STATUS: an entry is cut off", ErrMalformed) }

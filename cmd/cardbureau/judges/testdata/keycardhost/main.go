@@ -123,11 +123,12 @@ func send(cs *globalplatform.CommandSet, c *apdu.Command) error {
 	return err
 }
 
-// list prints a scope, AID and life cycle state of each entry, and follows the
-// answer's continuation.
+// list prints a scope, AID and life cycle state of each entry, after it has put
+// the answer and its continuations together.
 func list(cs *globalplatform.CommandSet, scope byte) error {
 	c := globalplatform.NewCommandGetStatus(nil, scope)
-	for {
+	var entries []byte
+	for more := true; more; c.P2 |= 1 {
 		r, err := cs.SecureChannel().Send(c)
 		if err != nil {
 			return err
@@ -139,24 +140,26 @@ func list(cs *globalplatform.CommandSet, scope byte) error {
 		default:
 			return apdu.NewErrBadResponse(r.Sw, "unexpected response")
 		}
-		for i := 0; ; i++ {
-			entry, err := apdu.FindTagN(r.Data, i, apdu.Tag{0xE3})
-			if err != nil {
-				break
-			}
-			aid, err := apdu.FindTag(entry, apdu.Tag{0x4F})
-			if err != nil {
-				return err
-			}
-			state, err := apdu.FindTag(entry, apdu.Tag{0x9F, 0x70})
-			if err != nil {
-				return err
-			}
-			fmt.Printf("%02X %X %X\n", scope, aid, state)
-		}
-		if r.Sw == apdu.SwOK {
+		entries = append(entries, r.Data...)
+		more = r.Sw != apdu.SwOK
+	}
+	for i := 0; ; i++ {
+		entry, err := apdu.FindTagN(entries, i, apdu.Tag{0xE3})
+		var end *apdu.ErrTagNotFound
+		if errors.As(err, &end) {
 			return nil
 		}
-		c.P2 |= 1
+		if err != nil {
+			return err
+		}
+		aid, err := apdu.FindTag(entry, apdu.Tag{0x4F})
+		if err != nil {
+			return err
+		}
+		state, err := apdu.FindTag(entry, apdu.Tag{0x9F, 0x70})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%02X %X %X\n", scope, aid, state)
 	}
 }

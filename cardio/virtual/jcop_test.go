@@ -21,13 +21,13 @@ func TestRealHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	var recorded struct {
-		Key       string
+		ENC       string
 		Exchanges [][2]string
 	}
 	if err := json.Unmarshal(b, &recorded); err != nil {
 		t.Fatal(err)
 	}
-	key := unhex(t, recorded.Key)
+	key := unhex(t, recorded.ENC)
 	mem := nvm.InMemory()
 	if err := Manufacture(mem, Blank{
 		Keys: Keys{Version: 0x01, ENC: key, MAC: key, DEK: key}, SCP: SCP03Full,

@@ -241,3 +241,53 @@ func TestRealCardCutsTheList(t *testing.T) {
 		}
 	}
 }
+
+// TestRealCardTookContent: the data fields of content management that a JCOP 4
+// answered with 9000 (OpenPhysical/Gp4Net, tests/TestData/Hardware and the
+// trace gp_pro_install_scp03).
+func TestRealCardTookContent(t *testing.T) {
+	fips, fipsModule := unhex(t, "a00000030800001000"), unhex(t, "a000000308000010000100")
+	file, module := unhex(t, "a0000003820011000100"), unhex(t, "a0000003820011000101")
+	supplementary, supplementaryModule := unhex(t, "a0000001515350"), unhex(t, "a000000151535041")
+	domain := func(last byte, p gp.Privileges, parameters ...byte) gp.InstallForInstall {
+		return gp.InstallForInstall{
+			LoadFile: supplementary, Module: supplementaryModule, Application: append(bytes.Clone(supplementary), last),
+			Privileges: p, Parameters: gp.InstallParameters{Application: parameters}, Selectable: true,
+		}
+	}
+	for name, test := range map[string]struct {
+		builder interface{ Command() (apdu.Command, error) }
+		p1      byte
+		data    string
+	}{
+		"for load": {gp.InstallForLoad{LoadFile: fips, Domain: gp.ISDAID}, 0x02, "09a0000003080000100008a000000151000000000000"},
+		"for load to the selected domain": {gp.InstallForLoad{LoadFile: file}, 0x02,
+			"0aa000000382001100010000000000"},
+		"for install": {gp.InstallForInstall{LoadFile: fips, Module: fipsModule, Application: fipsModule, Selectable: true}, 0x0C,
+			"09a000000308000010000ba0000003080000100001000ba000000308000010000100010002c90000"},
+		"for install with parameters": {gp.InstallForInstall{
+			LoadFile: file, Module: module, Application: unhex(t, "a00000038200110001a1"), Selectable: true,
+			Parameters: gp.InstallParameters{Application: []byte{0xC9, 0x01, 0x01}},
+		}, 0x0C, "0aa00000038200110001000aa00000038200110001010aa00000038200110001a1010005c903c9010100"},
+		"domain with delegated management": {domain(0xD1, gp.PrivilegeDelegated), 0x0C,
+			"07a000000151535008a00000015153504108a0000001515350d101a002c90000"},
+		"domain that verifies": {domain(0xD4, gp.PrivilegeDAP), 0x0C,
+			"07a000000151535008a00000015153504108a0000001515350d401c002c90000"},
+		"domain that takes extradited applications": {domain(0xD3, gp.PrivilegeSecurityDomain, 0x82, 0x02, 0x20, 0x20), 0x0C,
+			"07a000000151535008a00000015153504108a0000001515350d3018006c9048202202000"},
+	} {
+		c, err := test.builder.Command()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if c.P1 != test.p1 || c.P2 != 0 {
+			t.Errorf("%s: P1 %02X P2 %02X", name, c.P1, c.P2)
+		}
+		equal(t, name, c.Data, unhex(t, test.data))
+	}
+	c, err := gp.DeleteCommand(unhex(t, "a00000038200110001a1"), true, nil)
+	if err != nil || c.P2 != 0x80 {
+		t.Errorf("DELETE: %v %v", c, err)
+	}
+	equal(t, "DELETE", c.Data, unhex(t, "4f0aa00000038200110001a1"))
+}

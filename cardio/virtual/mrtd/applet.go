@@ -2,9 +2,11 @@ package mrtd
 
 import (
 	"bytes"
+	"errors"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // AID is the identifier of the LDS1 application (Doc 9303-10 clause 3.5).
@@ -25,7 +27,7 @@ const (
 // Bits of the class byte (ISO/IEC 7816-4 clause 5.4.1).
 const (
 	claChained = 0x10
-	claSecured = 0x0C // secure messaging, header authenticated
+	claSecured = icao.ClassSecured
 	claChannel = 0x03
 )
 
@@ -45,6 +47,9 @@ const (
 	insGetDataOdd           = 0xCB
 )
 
+// secured is a command in plain, as it came or unwrapped.
+type secured = icao.Secured
+
 // directory is where the chip stands.
 type directory byte
 
@@ -61,8 +66,8 @@ type Applet struct {
 	current file   // zero: no current EF
 	content []byte // of the current EF
 
-	session *session
-	renewed *session // takes over once the answer under session is wrapped
+	session *icao.Session
+	renewed *icao.Session // takes over once the answer under session is wrapped
 
 	challenge []byte   // RND.IC of the command before, for Basic Access Control
 	general   exchange // what GENERAL AUTHENTICATE is about
@@ -76,7 +81,7 @@ type Applet struct {
 // domain is the standardized domain parameters of PACE.
 type domain struct {
 	id byte
-	group
+	icao.Group
 }
 
 var _ virtual.Applet = (*Applet)(nil)
@@ -84,7 +89,7 @@ var _ virtual.Applet = (*Applet)(nil)
 // New returns an application after power-up. It is the factory that the chip
 // calls at each reset.
 func New() *Applet {
-	return &Applet{domain: domain{id: 12, group: p256{}}}
+	return &Applet{domain: domain{id: 12, Group: icao.P256{}}}
 }
 
 // Select answers SELECT of the application. The zero command is the selection
@@ -132,7 +137,7 @@ func (a *Applet) Process(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWo
 	if a.session != nil {
 		a.closeSession() // a plain command ends secure messaging
 	}
-	data, sw := a.dispatch(e, secured{Command: cmd, limit: apdu.MaxExtendedNe})
+	data, sw := a.dispatch(e, secured{Command: cmd, Limit: apdu.MaxExtendedNe})
 	a.session, a.renewed = a.takeOver()
 	return data, sw
 }
@@ -153,18 +158,21 @@ func (a *Applet) processSecured(e virtual.Env, cmd apdu.Command) ([]byte, apdu.S
 	if cmd.CLA&claChained != 0 {
 		return a.refusePlain(apdu.SWCommandChainingNotSupported)
 	}
-	plain, sw := a.session.unwrap(cmd)
-	if !sw.OK() {
-		return a.refusePlain(sw)
+	plain, err := a.session.Unwrap(cmd)
+	switch {
+	case errors.Is(err, icao.ErrMissing):
+		return a.refusePlain(apdu.SWSecureMessagingObjectsMissing)
+	case err != nil:
+		return a.refusePlain(apdu.SWSecureMessagingIncorrect)
 	}
 	data, sw := a.dispatch(e, plain)
-	out := a.session.wrap(cmd.INS, data, sw)
+	out := a.session.Wrap(cmd.INS, data, sw)
 	a.session, a.renewed = a.takeOver()
 	return out, sw
 }
 
 // takeOver is the session for the next command.
-func (a *Applet) takeOver() (current, renewed *session) {
+func (a *Applet) takeOver() (current, renewed *icao.Session) {
 	if a.renewed != nil {
 		return a.renewed, nil
 	}

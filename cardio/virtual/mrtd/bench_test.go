@@ -17,6 +17,7 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 	"cardbureau/cardio/virtual/nvm"
 )
 
@@ -136,7 +137,7 @@ func (c *chip) sequence(size int, enciphered bool, groupings ...grouping) apdu.S
 	var b []byte
 	for _, g := range groupings {
 		if enciphered {
-			g.value = c.encipher(pad(g.value, 16))
+			g.value = c.encipher(icao.Pad(g.value, 16))
 		}
 		b = append(b, g.bytes()...)
 	}
@@ -186,11 +187,11 @@ func efDG(t testing.TB, tag tlv.Tag, n int) []byte {
 }
 
 func newHolder(t testing.TB) holder {
-	private, err := newScalar(rand.Reader, p256{})
+	private, err := icao.NewScalar(rand.Reader, icao.P256{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := p256{}.mul(nil, private)
+	public, err := icao.P256{}.Mul(nil, private)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func newHolder(t testing.TB) holder {
 
 func (h holder) secrets() []grouping {
 	return []grouping{
-		{dgiBACKeys, append(kdf(mrzSeed(h.mrz)[:16], 1), kdf(mrzSeed(h.mrz)[:16], 2)...)},
+		{dgiBACKeys, append(icao.KDF(mrzSeed(h.mrz)[:16], 1), icao.KDF(mrzSeed(h.mrz)[:16], 2)...)},
 		{dgiPACEMRZ, mrzSeed(h.mrz)},
 		{dgiPACECAN, []byte(h.can)},
 		{dgiChipKey, h.private},

@@ -4,6 +4,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"math/big"
+
+	"cardbureau/cardio/virtual/icao"
 )
 
 // bigCurve is affine arithmetic on y² = x³ + ax + b, slow and plain.
@@ -28,25 +30,25 @@ func brainpoolP256r1() bigCurve {
 	}
 }
 
-func (c bigCurve) order() []byte { return c.n.FillBytes(make([]byte, 32)) }
+func (c bigCurve) Order() []byte { return c.n.FillBytes(make([]byte, 32)) }
 
 func (c bigCurve) decode(p []byte) (x, y *big.Int, err error) {
 	if len(p) != 65 || p[0] != 4 {
-		return nil, nil, errPoint
+		return nil, nil, icao.ErrPoint
 	}
 	x, y = new(big.Int).SetBytes(p[1:33]), new(big.Int).SetBytes(p[33:])
 	left := new(big.Int).Mul(y, y)
 	right := new(big.Int).Mul(x, x)
 	right.Add(right, c.a).Mul(right, x).Add(right, c.b)
 	if left.Sub(left, right).Mod(left, c.p).Sign() != 0 {
-		return nil, nil, errPoint
+		return nil, nil, icao.ErrPoint
 	}
 	return x, y, nil
 }
 
 func (c bigCurve) encode(x, y *big.Int) ([]byte, error) {
 	if x == nil {
-		return nil, errPoint
+		return nil, icao.ErrPoint
 	}
 	out := make([]byte, 65)
 	out[0] = 4
@@ -83,7 +85,7 @@ func (c bigCurve) plus(x1, y1, x2, y2 *big.Int) (x, y *big.Int) {
 	return x, y
 }
 
-func (c bigCurve) mul(point, scalar []byte) ([]byte, error) {
+func (c bigCurve) Mul(point, scalar []byte) ([]byte, error) {
 	px, py := c.x, c.y
 	if point != nil {
 		var err error
@@ -102,7 +104,7 @@ func (c bigCurve) mul(point, scalar []byte) ([]byte, error) {
 	return c.encode(x, y)
 }
 
-func (c bigCurve) add(a, b []byte) ([]byte, error) {
+func (c bigCurve) Add(a, b []byte) ([]byte, error) {
 	ax, ay, err := c.decode(a)
 	if err != nil {
 		return nil, err

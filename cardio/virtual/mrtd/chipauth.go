@@ -7,6 +7,7 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // chipKey gives the static private key, if it may be used now: inside the
@@ -79,17 +80,17 @@ func (a *Applet) agreeKey(e virtual.Env, values map[tlv.Tag][]byte) apdu.StatusW
 // renew agrees on the secret and prepares the new session. Its counter starts
 // at zero (Doc 9303-11 clause 9.8.7).
 func (a *Applet) renew(private, terminal []byte, is3DES bool) apdu.StatusWord {
-	if len(terminal) != pointSize {
+	if len(terminal) != icao.PointSize {
 		return apdu.SWWrongData
 	}
-	shared, err := p256{}.mul(terminal, private)
+	shared, err := icao.P256{}.Mul(terminal, private)
 	if err != nil {
 		return apdu.SWWrongData
 	}
 	if is3DES {
-		a.renewed = newSession3DES(coordinateX(shared), make([]byte, des.BlockSize))
+		a.renewed = icao.NewSession3DES(icao.CoordinateX(shared), make([]byte, des.BlockSize))
 	} else {
-		a.renewed = newSessionAES(coordinateX(shared))
+		a.renewed = icao.NewSessionAES(icao.CoordinateX(shared))
 	}
 	return apdu.SWSuccess
 }

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // checkAnswer holds for every answer of the chip.
@@ -67,23 +66,6 @@ func FuzzSecured(f *testing.F) {
 	})
 }
 
-// FuzzUnwrap gives protected bytes to a session that made none of them.
-func FuzzUnwrap(f *testing.F) {
-	f.Add(unhex(f, "0CA4020C158709016375432908C044F68E08BF8B92D635FF24F800"))
-	f.Add(unhex(f, "0CB000000D9701048E08ED6705417E96BA5500"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		cmd, err := apdu.Parse(b)
-		if err != nil {
-			return
-		}
-		for _, s := range []*session{newSessionAES([]byte("a")), newSession3DES([]byte("b"), make([]byte, 8))} {
-			if _, sw := s.unwrap(cmd); sw != apdu.SWSecureMessagingIncorrect && sw != apdu.SWSecureMessagingObjectsMissing {
-				t.Fatalf("%v", sw)
-			}
-		}
-	})
-}
-
 // FuzzStoreData gives a stream of data groupings in blocks of any size.
 func FuzzStoreData(f *testing.F) {
 	f.Add([]byte{1, 1, 3, 1, 2, 3, 0x7F, 0xFF, 0}, byte(200), false)
@@ -114,44 +96,6 @@ func FuzzKeyReference(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, dg14 []byte) { chipKeyReference(dg14) })
 }
 
-// TestRoom: the greatest plain answer fits the outer length, and one byte
-// more does not.
-func TestRoom(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s := newSessionAES([]byte("a"))
-		if rapid.Bool().Draw(t, "3DES") {
-			s = newSession3DES([]byte("b"), make([]byte, 8))
-		}
-		c := apdu.Command{INS: rapid.SampledFrom([]byte{insReadBinary, insReadBinaryOdd}).Draw(t, "ins"),
-			Ne: rapid.OneOf(rapid.IntRange(0, 600), rapid.IntRange(33000, 65536)).Draw(t, "ne")}
-		c.Extended = c.Ne > 256 || c.Ne == 0 && rapid.Bool().Draw(t, "extended")
-		tag := tagCryptogram
-		if c.INS == insReadBinaryOdd {
-			tag = tagCryptogramOddINS
-		}
-		n, outer := s.room(c, tag), c.Ne
-		switch {
-		case c.Ne == 0 && c.Extended:
-			outer = 65536
-		case c.Ne == 0:
-			outer = 256
-		}
-		if got := len(s.wrap(c.INS, make([]byte, n), apdu.SWSuccess)); n > 0 && got > outer {
-			t.Fatalf("%d plain bytes become %d, outer Ne is %d", n, got, outer)
-		}
-		if got := len(s.wrap(c.INS, make([]byte, n+1), apdu.SWSuccess)); got <= outer {
-			t.Fatalf("%d plain bytes would fit too: %d of %d", n+1, got, outer)
-		}
-	})
-	short := apdu.Command{INS: insReadBinary, Ne: 256}
-	if n := newSessionAES(nil).room(short, tagCryptogram); n != 223 {
-		t.Errorf("AES: %d plain bytes in a short answer, readers count on 223", n)
-	}
-	if n := newSession3DES(nil, make([]byte, 8)).room(short, tagCryptogram); n != 231 {
-		t.Errorf("3DES: %d plain bytes in a short answer, want 231", n)
-	}
-}
-
 // BenchmarkReading is the reading of five files, 18 KB, under AES secure
 // messaging, both sides' work together.
 func BenchmarkReading(b *testing.B) {
@@ -161,7 +105,7 @@ func BenchmarkReading(b *testing.B) {
 		c.reset()
 		r := newReader(c)
 		r.start([]byte("x"), []byte{0}, false)
-		c.applet.session = newSessionAES([]byte("x"))
+		c.applet.session = icao.NewSessionAES([]byte("x"))
 		must(b, r.selectApplication(), apdu.SWSuccess)
 		for _, id := range []fid{fidCOM, fidSOD, fidDG1, fidDG2, fidDG14} {
 			r.readFile(id, 223)

@@ -2,12 +2,12 @@ package mrtd
 
 import (
 	"bytes"
-	"crypto/aes"
-	"io"
+	"errors"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // Data objects inside 7C of PACE, terminal's and chip's (Doc 9303-11 clause
@@ -22,18 +22,10 @@ const (
 	tagTokenChip     = tlv.Tag(0x86)
 )
 
-// nonceSize is the length of s in bytes: one block of the cipher.
-const nonceSize = aes.BlockSize
-
 // paceState is what the chip keeps between the steps of PACE.
 type paceState struct {
-	step      int // the next: 1 nonce, 2 mapping, 3 key agreement, 4 tokens
-	password  []byte
-	nonce     []byte
-	generator []byte // the mapped one
-	terminal  []byte // PK_DH,IFD
-	chip      []byte // PK_DH,IC
-	secret    []byte // x of the shared point
+	step int // the next: 1 nonce, 2 mapping, 3 key agreement, 4 tokens
+	run  *icao.PACE
 }
 
 // preparePACE executes MSE:SET AT for PACE: 80 mechanism, 83 password, and 84
@@ -61,7 +53,7 @@ func (a *Applet) preparePACE(e virtual.Env, values map[tlv.Tag][]byte) apdu.Stat
 	if password == nil {
 		return apdu.SWReferencedDataNotFound
 	}
-	a.general = exchange{protocol: protocolPACE, pace: &paceState{step: 1, password: kdf(password, kdfPassword)}}
+	a.general = exchange{protocol: protocolPACE, pace: &paceState{step: 1, run: icao.NewPACE(a.domain.Group, password)}}
 	return apdu.SWSuccess
 }
 
@@ -84,10 +76,13 @@ func (a *Applet) continuePACE(e virtual.Env, p *paceState, data []byte, chained 
 	case 3:
 		answer, sw = a.paceAgree(e, p, data)
 	default:
-		return a.paceTokens(p, data)
+		answer, sw = a.paceTokens(p, data)
 	}
 	if !sw.OK() {
 		return nil, sw
+	}
+	if p.step == 4 {
+		return answer, sw
 	}
 	p.step++
 	a.general = exchange{protocol: protocolPACE, pace: p}
@@ -99,40 +94,18 @@ func (a *Applet) paceNonce(e virtual.Env, p *paceState, data []byte) ([]byte, ap
 	if len(data) != 0 {
 		return nil, apdu.SWWrongData
 	}
-	p.nonce = make([]byte, nonceSize)
-	if _, err := io.ReadFull(e.Random(), p.nonce); err != nil {
-		return nil, apdu.SWNoPreciseDiagnosis
-	}
-	block, err := aes.NewCipher(p.password)
-	if err != nil {
-		return nil, apdu.SWNoPreciseDiagnosis
-	}
-	z := make([]byte, nonceSize) // one block, zero IV: CBC is ECB
-	block.Encrypt(z, p.nonce)
-	return dynamic(tagNonce, z), apdu.SWSuccess
+	z, err := p.run.Nonce(e.Random())
+	return dynamic(tagNonce, z), paceStatus(err)
 }
 
-// paceMap is the generic mapping G' = s·G + H with H the point of an
-// anonymous key agreement (Doc 9303-11 clause 4.4.3.3.1).
+// paceMap maps the nonce.
 func (a *Applet) paceMap(e virtual.Env, p *paceState, data []byte) ([]byte, apdu.StatusWord) {
 	terminal, ok := single(data, tagMapTerminal)
 	if !ok {
 		return nil, apdu.SWWrongData
 	}
-	chip, h, sw := a.agree(e, nil, terminal)
-	if !sw.OK() {
-		return nil, sw
-	}
-	s := make([]byte, fieldSize)
-	copy(s[fieldSize-nonceSize:], p.nonce)
-	sG, err := a.domain.mul(nil, s)
-	if err != nil {
-		return nil, apdu.SWAuthenticationFailed
-	}
-	if p.generator, err = a.domain.add(sG, h); err != nil {
-		return nil, apdu.SWAuthenticationFailed
-	}
-	return dynamic(tagMapChip, chip), apdu.SWSuccess
+	chip, err := p.run.Map(e.Random(), terminal)
+	return dynamic(tagMapChip, chip), paceStatus(err)
 }
 
 // paceAgree is the key agreement on the mapped generator.
@@ -141,53 +114,34 @@ func (a *Applet) paceAgree(e virtual.Env, p *paceState, data []byte) ([]byte, ap
 	if !ok {
 		return nil, apdu.SWWrongData
 	}
-	chip, k, sw := a.agree(e, p.generator, terminal)
-	if !sw.OK() {
-		return nil, sw
-	}
-	p.terminal, p.chip, p.secret = bytes.Clone(terminal), chip, coordinateX(k)
-	return dynamic(tagAgreeChip, chip), apdu.SWSuccess
-}
-
-// agree makes an ephemeral key pair on a generator (nil: the curve's own) and
-// the shared point with the terminal's key. A key that is no point of the
-// curve is 6A80; one that equals the chip's own is 6300 (Doc 9303-11 clause
-// 4.4.1 asks for the comparison).
-func (a *Applet) agree(e virtual.Env, generator, terminal []byte) (public, shared []byte, sw apdu.StatusWord) {
-	private, err := newScalar(e.Random(), a.domain)
-	if err != nil {
-		return nil, nil, apdu.SWNoPreciseDiagnosis
-	}
-	if public, err = a.domain.mul(generator, private); err != nil {
-		return nil, nil, apdu.SWAuthenticationFailed
-	}
-	if shared, err = a.domain.mul(terminal, private); err != nil || len(terminal) != pointSize {
-		return nil, nil, apdu.SWWrongData
-	}
-	if bytes.Equal(public, terminal) {
-		return nil, nil, apdu.SWAuthenticationFailed
-	}
-	return public, shared, apdu.SWSuccess
+	chip, err := p.run.Agree(e.Random(), terminal)
+	return dynamic(tagAgreeChip, chip), paceStatus(err)
 }
 
 // paceTokens checks the terminal's token and answers the chip's; secure
 // messaging begins with the next command.
 func (a *Applet) paceTokens(p *paceState, data []byte) ([]byte, apdu.StatusWord) {
 	token, ok := single(data, tagTokenTerminal)
-	if !ok || len(token) != macSize {
+	if !ok || len(token) != icao.MACSize {
 		return nil, apdu.SWWrongData
 	}
-	check := newCMAC(kdf(p.secret, kdfMAC))
-	if !sameMAC(check.mac(publicKeyObject(p.chip)), token) {
-		return nil, apdu.SWAuthenticationFailed
+	answer, s, err := p.run.Tokens(token)
+	if err == nil {
+		a.renewed = s
 	}
-	answer := check.mac(publicKeyObject(p.terminal))
-	a.renewed = newSessionAES(p.secret)
-	return dynamic(tagTokenChip, answer[:]), apdu.SWSuccess
+	return dynamic(tagTokenChip, answer), paceStatus(err)
 }
 
-// publicKeyObject is what a token is made over: the other side's ephemeral
-// key with the protocol's identifier (Doc 9303-11 clause 4.4.3.5).
-func publicKeyObject(point []byte) []byte {
-	return tlv.Encode(tagPublicKey, tlv.Encode(tagObject, oidPACE), tlv.Encode(tagPublicPoint, point))
+// paceStatus is the status word of a step: a key that is no point of the curve
+// is 6A80, what is not authentic or agrees on nothing is 6300.
+func paceStatus(err error) apdu.StatusWord {
+	switch {
+	case err == nil:
+		return apdu.SWSuccess
+	case errors.Is(err, icao.ErrPoint):
+		return apdu.SWWrongData
+	case errors.Is(err, icao.ErrOwnKey), errors.Is(err, icao.ErrRefused):
+		return apdu.SWAuthenticationFailed
+	}
+	return apdu.SWNoPreciseDiagnosis
 }

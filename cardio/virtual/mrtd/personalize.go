@@ -5,6 +5,7 @@ import (
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // dgi is the identifier of a data grouping (EMV Card Personalization
@@ -198,7 +199,7 @@ func put(e virtual.Env, id dgi, value []byte, enciphered bool) apdu.StatusWord {
 		if err != nil {
 			return apdu.SWWrongData
 		}
-		plain, ok := unpad(padded)
+		plain, ok := icao.Unpad(padded)
 		if !ok || len(padded)-len(plain) > 16 {
 			return apdu.SWWrongData
 		}
@@ -232,7 +233,7 @@ func validSecret(id dgi, value []byte) bool {
 	case dgiPACECAN:
 		return len(value) == canSize && allDigits(value)
 	case dgiChipKey:
-		return scalarIn(value, p256Order)
+		return icao.ScalarIn(value, icao.P256Order)
 	case dgiPIN:
 		return len(value) > 0 && validLimit(value[0]) && validPIN(value[1:])
 	case dgiPUK:

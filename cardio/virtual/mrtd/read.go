@@ -37,7 +37,7 @@ func (a *Applet) readBinary(e virtual.Env, c secured) ([]byte, apdu.StatusWord) 
 		return nil, apdu.SWWrongP1P2
 	}
 	rest := a.content[offset:]
-	bound := min(c.Ne, c.limit)
+	bound := min(c.Ne, c.Limit)
 	if c.INS == insReadBinaryOdd {
 		bound = valueRoom(bound)
 		if bound == 0 {

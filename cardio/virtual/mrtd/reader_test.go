@@ -10,6 +10,7 @@ import (
 	"math/big"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // reader is a terminal as far as these tests need one. It has its own curve
@@ -43,7 +44,7 @@ func (r *reader) crypt(ssc, data []byte, encrypt bool) []byte {
 	var b cipher.Block
 	iv := make([]byte, r.block())
 	if r.tripleDES {
-		b = newTripleDES(r.enc)
+		b = icao.NewTripleDES(r.enc)
 	} else {
 		b, _ = aes.NewCipher(r.enc)
 		b.Encrypt(iv, ssc)
@@ -59,10 +60,10 @@ func (r *reader) crypt(ssc, data []byte, encrypt bool) []byte {
 
 func (r *reader) sum(message []byte) []byte {
 	if r.tripleDES {
-		m := newRetailMAC(r.mac).mac(message)
+		m := icao.NewRetailMAC(r.mac).MAC(message)
 		return m[:]
 	}
-	t := newCMAC(r.mac).sum(pad(message, 16))
+	t := icao.NewCMAC(r.mac).Sum(icao.Pad(message, 16))
 	return t[:8]
 }
 
@@ -81,7 +82,7 @@ func (r *reader) protect(ins, p1, p2 byte, data []byte, ne int) []byte {
 	ssc := r.next()
 	var objects []byte
 	if len(data) > 0 {
-		c := r.crypt(ssc, pad(data, r.block()), true)
+		c := r.crypt(ssc, icao.Pad(data, r.block()), true)
 		if ins&1 == 1 {
 			objects = append(append(append(objects, 0x85), lengthField(len(c))...), c...)
 		} else {
@@ -96,7 +97,7 @@ func (r *reader) protect(ins, p1, p2 byte, data []byte, ne int) []byte {
 		objects = append(objects, 0x97, 1, byte(ne))
 	}
 	header := []byte{0x0C, ins, p1, p2}
-	m := append(append(append([]byte{}, ssc...), pad(header, r.block())...), objects...)
+	m := append(append(append([]byte{}, ssc...), icao.Pad(header, r.block())...), objects...)
 	objects = append(append(objects, 0x8E, 8), r.sum(m)...)
 	outer := apdu.Command{CLA: 0x0C, INS: ins, P1: p1, P2: p2, Data: objects, Ne: 256}
 	if r.extended {
@@ -218,24 +219,24 @@ func (r *reader) bac(mrz string) apdu.StatusWord {
 	s := make([]byte, 32)
 	_, _ = rand.Read(s)
 	copy(s[8:], rndIC)
-	return r.bacAuthenticate(kdf(seed, 1), kdf(seed, 2), s)
+	return r.bacAuthenticate(icao.KDF(seed, 1), icao.KDF(seed, 2), s)
 }
 
 // bacAuthenticate sends EXTERNAL AUTHENTICATE for S = RND.IFD ‖ RND.IC ‖ K.IFD.
 func (r *reader) bacAuthenticate(kEnc, kMac, s []byte) apdu.StatusWord {
 	iv := make([]byte, 8)
 	e := make([]byte, 32)
-	cipher.NewCBCEncrypter(newTripleDES(kEnc), iv).CryptBlocks(e, s)
-	m := newRetailMAC(kMac).mac(e)
+	cipher.NewCBCEncrypter(icao.NewTripleDES(kEnc), iv).CryptBlocks(e, s)
+	m := icao.NewRetailMAC(kMac).MAC(e)
 	out, sw := r.send(0x82, 0, 0, append(e, m[:]...), 40)
 	if !sw.OK() {
 		return sw
 	}
-	if want := newRetailMAC(kMac).mac(out[:32]); !bytes.Equal(want[:], out[32:]) {
+	if want := icao.NewRetailMAC(kMac).MAC(out[:32]); !bytes.Equal(want[:], out[32:]) {
 		r.t.Fatal("M_IC is wrong")
 	}
 	back := make([]byte, 32)
-	cipher.NewCBCDecrypter(newTripleDES(kEnc), iv).CryptBlocks(back, out[:32])
+	cipher.NewCBCDecrypter(icao.NewTripleDES(kEnc), iv).CryptBlocks(back, out[:32])
 	if !bytes.Equal(back[:8], s[8:16]) || !bytes.Equal(back[8:16], s[:8]) {
 		r.t.Fatal("the chip answers other challenges")
 	}
@@ -279,37 +280,37 @@ func (r *reader) pace(reference byte, password []byte) apdu.StatusWord {
 	if !sw.OK() {
 		return sw
 	}
-	k, _ := aes.NewCipher(kdf(password, 3))
+	k, _ := aes.NewCipher(icao.KDF(password, 3))
 	s := make([]byte, 16)
 	k.Decrypt(s, z)
 
 	private := randomScalar(curve)
-	public, _ := curve.mul(nil, private)
+	public, _ := curve.Mul(nil, private)
 	chipMap, sw := r.step(0x10, 0x81, public)
 	if !sw.OK() {
 		return sw
 	}
-	h, err := curve.mul(chipMap, private)
+	h, err := curve.Mul(chipMap, private)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	sG, _ := curve.mul(nil, append(make([]byte, 16), s...))
-	generator, _ := curve.add(sG, h)
+	sG, _ := curve.Mul(nil, append(make([]byte, 16), s...))
+	generator, _ := curve.Add(sG, h)
 
 	private = randomScalar(curve)
-	public, _ = curve.mul(generator, private)
+	public, _ = curve.Mul(generator, private)
 	chipKey, sw := r.step(0x10, 0x83, public)
 	if !sw.OK() {
 		return sw
 	}
-	shared, err := curve.mul(chipKey, private)
+	shared, err := curve.Mul(chipKey, private)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	secret := shared[1:33]
 	token := func(point []byte) []byte {
 		body := append(tlv1(0x06, oidPACE), tlv1(0x86, point)...)
-		t := newCMAC(kdf(secret, 2)).sum(append(append([]byte{0x7F, 0x49}, lengthField(len(body))...), body...))
+		t := icao.NewCMAC(icao.KDF(secret, 2)).Sum(append(append([]byte{0x7F, 0x49}, lengthField(len(body))...), body...))
 		return t[:8]
 	}
 	chipToken, sw := r.step(0x00, 0x85, token(chipKey))
@@ -328,7 +329,7 @@ func (r *reader) pace(reference byte, password []byte) apdu.StatusWord {
 func (r *reader) chipAuthentication(chipPublic []byte, mechanism []byte, reference []byte) apdu.StatusWord {
 	curve := nistP256()
 	private := randomScalar(curve)
-	public, _ := curve.mul(nil, private)
+	public, _ := curve.Mul(nil, private)
 	suffix := []byte{}
 	if reference != nil {
 		suffix = tlv1(0x84, reference)
@@ -350,7 +351,7 @@ func (r *reader) chipAuthentication(chipPublic []byte, mechanism []byte, referen
 			r.t.Fatalf("chip authentication answers %X", out)
 		}
 	}
-	shared, err := curve.mul(chipPublic, private)
+	shared, err := curve.Mul(chipPublic, private)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // TestBasicAccessControlRefused has one case for each refusal of the mutual
@@ -14,7 +15,7 @@ import (
 func TestBasicAccessControlRefused(t *testing.T) {
 	c, h := issued(t)
 	seed := mrzSeed(h.mrz)[:16]
-	kEnc, kMac := kdf(seed, 1), kdf(seed, 2)
+	kEnc, kMac := icao.KDF(seed, 1), icao.KDF(seed, 2)
 	start := func() (*reader, []byte) {
 		c.reset()
 		r := newReader(c)
@@ -99,7 +100,7 @@ func TestPACERefused(t *testing.T) {
 	c, h := issued(t)
 	fresh := func() *reader { c.reset(); return newReader(c) }
 	curve := nistP256()
-	point, _ := curve.mul(nil, randomScalar(curve))
+	point, _ := curve.Mul(nil, randomScalar(curve))
 	off := bytes.Clone(point)
 	off[40] ^= 1
 
@@ -180,7 +181,7 @@ func TestPACERefused(t *testing.T) {
 	_, _ = r.step(0x10, 0, nil)
 	private := append(make([]byte, 31), 9)
 	c.random = multi{bytes.NewReader(private)}
-	same, _ := curve.mul(nil, private)
+	same, _ := curve.Mul(nil, private)
 	_, sw = r.step(0x10, 0x81, same)
 	must(t, sw, apdu.SWAuthenticationFailed)
 
@@ -207,7 +208,7 @@ func TestChipAuthenticationRefused(t *testing.T) {
 	r := newReader(c)
 	openPACE(r, h)
 	curve := nistP256()
-	point, _ := curve.mul(nil, randomScalar(curve))
+	point, _ := curve.Mul(nil, randomScalar(curve))
 	off := bytes.Clone(point)
 	off[40] ^= 1
 	set := func(p2 byte, data []byte) apdu.StatusWord {

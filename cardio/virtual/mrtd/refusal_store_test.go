@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // TestPersonalizationRefused has one case for each refusal of a data grouping.
 func TestPersonalizationRefused(t *testing.T) {
 	c := newChip(t)
-	order := p256Order
+	order := icao.P256Order
 	for name, x := range map[string]struct {
 		g          grouping
 		enciphered bool
@@ -49,10 +50,10 @@ func TestPersonalizationRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, sw, x.want)
 		}
 	}
-	good := grouping{dgiPACECAN, c.encipher(pad([]byte("123456"), 16))}.bytes()
+	good := grouping{dgiPACECAN, c.encipher(icao.Pad([]byte("123456"), 16))}.bytes()
 	bad := grouping{dgiPACECAN, c.encipher(make([]byte, 16))}.bytes()
 	odd := grouping{dgiPACECAN, make([]byte, 15)}.bytes()
-	over := grouping{dgiPACECAN, c.encipher(append(pad([]byte("123456"), 16), make([]byte, 16)...))}.bytes()
+	over := grouping{dgiPACECAN, c.encipher(append(icao.Pad([]byte("123456"), 16), make([]byte, 16)...))}.bytes()
 	dg1 := grouping{dgi(fidDG1), []byte{1, 2, 3}}.bytes()
 	for name, x := range map[string]struct {
 		blocks []func() apdu.StatusWord

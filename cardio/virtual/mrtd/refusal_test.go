@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // TestNoAccessControl: nothing of the application is selected or read in
@@ -192,7 +193,7 @@ func TestProtectedObjectsRefused(t *testing.T) {
 		openPACE(r, h)
 		ssc := r.next()
 		b := unhex(t, objects)
-		m := append(append(append([]byte{}, ssc...), pad([]byte{0x0C, 0xB0, 0x81, 0}, 16)...), b...)
+		m := append(append(append([]byte{}, ssc...), icao.Pad([]byte{0x0C, 0xB0, 0x81, 0}, 16)...), b...)
 		b = append(append(b, 0x8E, 8), r.sum(m)...)
 		raw, _ := apdu.Command{CLA: 0x0C, INS: 0xB0, P1: 0x81, Data: b, Ne: 256}.Bytes()
 		if answer := c.transmit(raw); !bytes.Equal(answer, []byte{0x69, 0x88}) {

@@ -6,12 +6,13 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // Object identifiers, the value bytes of the OID (Doc 9303-11 clauses 9.2.2
 // and 9.2.5; bsi-de is 0.4.0.127.0.7).
 var (
-	oidPACE          = []byte{0x04, 0x00, 0x7F, 0x00, 0x07, 0x02, 0x02, 0x04, 0x02, 0x02} // id-PACE-ECDH-GM-AES-CBC-CMAC-128
+	oidPACE          = icao.OIDPACE
 	oidChip3DES      = []byte{0x04, 0x00, 0x7F, 0x00, 0x07, 0x02, 0x02, 0x03, 0x02, 0x01} // id-CA-ECDH-3DES-CBC-CBC
 	oidChipAES       = []byte{0x04, 0x00, 0x7F, 0x00, 0x07, 0x02, 0x02, 0x03, 0x02, 0x02} // id-CA-ECDH-AES-CBC-CMAC-128
 	oidChipPublicKey = []byte{0x04, 0x00, 0x7F, 0x00, 0x07, 0x02, 0x02, 0x01, 0x02}       // id-PK-ECDH
@@ -31,9 +32,6 @@ const (
 	tagReference     = tlv.Tag(0x84)
 	tagEphemeral     = tlv.Tag(0x91)
 	tagDynamic       = tlv.Tag(0x7C)
-	tagPublicKey     = tlv.Tag(0x7F49)
-	tagObject        = tlv.Tag(0x06)
-	tagPublicPoint   = tlv.Tag(0x86)
 	passwordMRZ      = 1
 	passwordCAN      = 2
 	tagTerminalPoint = tlv.Tag(0x80) // of chip authentication

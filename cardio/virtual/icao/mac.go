@@ -1,4 +1,4 @@
-package mrtd
+package icao
 
 import (
 	"crypto/aes"
@@ -7,27 +7,29 @@ import (
 	"crypto/subtle"
 )
 
-// macSize is the length in bytes of every MAC and token of Doc 9303-11.
-const macSize = 8
+// MACSize is the length in bytes of every MAC and token of Doc 9303-11.
+const MACSize = 8
 
-// macer makes 8-byte MACs under one key. The message is not padded yet.
-type macer interface {
-	mac(message []byte) [macSize]byte
+// MACer makes 8-byte MACs under one key. The message is not padded yet.
+type MACer interface {
+	// MAC is the MAC of a message.
+	MAC(message []byte) [MACSize]byte
 }
 
-// cmac is AES-CMAC (NIST SP 800-38B), cut to its first 8 bytes where Doc
+// CMAC is AES-CMAC (NIST SP 800-38B), cut to its first 8 bytes where Doc
 // 9303-11 clause 9.8.6.1 asks for it.
-type cmac struct {
+type CMAC struct {
 	block  cipher.Block
 	k1, k2 [aes.BlockSize]byte
 }
 
-func newCMAC(key []byte) *cmac {
+// NewCMAC takes an AES key of 16 bytes.
+func NewCMAC(key []byte) *CMAC {
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		panic("mrtd: " + err.Error()) // keys come out of our own derivation
+		panic("icao: " + err.Error()) // keys come out of our own derivation
 	}
-	c := &cmac{block: block}
+	c := &CMAC{block: block}
 	block.Encrypt(c.k1[:], c.k1[:])
 	double(&c.k1)
 	c.k2 = c.k1
@@ -44,7 +46,8 @@ func double(b *[aes.BlockSize]byte) {
 	b[len(b)-1] = b[len(b)-1]<<1 ^ 0x87*carry
 }
 
-func (c *cmac) sum(message []byte) (t [aes.BlockSize]byte) {
+// Sum is the whole CMAC, 16 bytes.
+func (c *CMAC) Sum(message []byte) (t [aes.BlockSize]byte) {
 	for len(message) > aes.BlockSize {
 		subtle.XORBytes(t[:], t[:], message[:aes.BlockSize])
 		c.block.Encrypt(t[:], t[:])
@@ -61,32 +64,34 @@ func (c *cmac) sum(message []byte) (t [aes.BlockSize]byte) {
 	return t
 }
 
-func (c *cmac) mac(message []byte) (m [macSize]byte) {
-	t := c.sum(message)
+// MAC is the first 8 bytes of the CMAC.
+func (c *CMAC) MAC(message []byte) (m [MACSize]byte) {
+	t := c.Sum(message)
 	copy(m[:], t[:])
 	return m
 }
 
-// retailMAC is ISO/IEC 9797-1 MAC algorithm 3 with DES and padding method 2:
+// RetailMAC is ISO/IEC 9797-1 MAC algorithm 3 with DES and padding method 2:
 // the MAC of Basic Access Control and of 3DES secure messaging (Doc 9303-11
 // clauses 4.3.3.2 and 9.8.6.2).
-type retailMAC struct{ a, b cipher.Block }
+type RetailMAC struct{ a, b cipher.Block }
 
-// newRetailMAC takes a two-key 3DES key of 16 bytes.
-func newRetailMAC(key []byte) *retailMAC {
-	return &retailMAC{a: newDES(key[:8]), b: newDES(key[8:16])}
+// NewRetailMAC takes a two-key 3DES key of 16 bytes.
+func NewRetailMAC(key []byte) *RetailMAC {
+	return &RetailMAC{a: newDES(key[:8]), b: newDES(key[8:16])}
 }
 
 func newDES(key []byte) cipher.Block {
 	block, err := des.NewCipher(key) //nolint:gosec // see the import
 	if err != nil {
-		panic("mrtd: " + err.Error())
+		panic("icao: " + err.Error())
 	}
 	return block
 }
 
-func (r *retailMAC) mac(message []byte) (t [macSize]byte) {
-	message = pad(message, des.BlockSize)
+// MAC is the MAC of a message, which it pads.
+func (r *RetailMAC) MAC(message []byte) (t [MACSize]byte) {
+	message = Pad(message, des.BlockSize)
 	for ; len(message) > 0; message = message[des.BlockSize:] {
 		subtle.XORBytes(t[:], t[:], message[:des.BlockSize])
 		r.a.Encrypt(t[:], t[:])
@@ -96,25 +101,25 @@ func (r *retailMAC) mac(message []byte) (t [macSize]byte) {
 	return t
 }
 
-// newTripleDES takes a two-key 3DES key of 16 bytes.
-func newTripleDES(key []byte) cipher.Block {
+// NewTripleDES takes a two-key 3DES key of 16 bytes.
+func NewTripleDES(key []byte) cipher.Block {
 	block, err := des.NewTripleDESCipher(append(append([]byte{}, key[:16]...), key[:8]...)) //nolint:gosec // see the import
 	if err != nil {
-		panic("mrtd: " + err.Error())
+		panic("icao: " + err.Error())
 	}
 	return block
 }
 
-// pad copies b and pads it by ISO/IEC 9797-1 padding method 2: 80, then 00 up
+// Pad copies b and pads it by ISO/IEC 9797-1 padding method 2: 80, then 00 up
 // to a whole block.
-func pad(b []byte, block int) []byte {
+func Pad(b []byte, block int) []byte {
 	out := make([]byte, (len(b)/block+1)*block)
 	out[copy(out, b)] = 0x80
 	return out
 }
 
-// unpad removes padding method 2. ok is false where there is none.
-func unpad(b []byte) (data []byte, ok bool) {
+// Unpad removes padding method 2. ok is false where there is none.
+func Unpad(b []byte) (data []byte, ok bool) {
 	n := len(b) - 1
 	for n >= 0 && b[n] == 0 {
 		n--
@@ -125,6 +130,7 @@ func unpad(b []byte) (data []byte, ok bool) {
 	return b[:n], true
 }
 
-func sameMAC(a [macSize]byte, b []byte) bool {
+// SameMAC compares in constant time.
+func SameMAC(a [MACSize]byte, b []byte) bool {
 	return subtle.ConstantTimeCompare(a[:], b) == 1
 }

@@ -1,12 +1,24 @@
-package mrtd
+package icao
 
 import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des" //nolint:gosec // the standard's own cipher for Basic Access Control
+	"errors"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
+)
+
+// Errors of Unwrap.
+var (
+	// ErrObjects marks data objects that are not those of the standard, or a
+	// cryptogram or length field that is not well formed.
+	ErrObjects = errors.New("icao: secure messaging data objects are not well formed")
+	// ErrMissing marks a command without its checksum.
+	ErrMissing = errors.New("icao: a secure messaging data object is missing")
+	// ErrChecksum marks a checksum that is wrong.
+	ErrChecksum = errors.New("icao: the checksum of secure messaging is wrong")
 )
 
 // Data objects of secure messaging (Doc 9303-11 clause 9.8.4).
@@ -18,44 +30,48 @@ const (
 	tagChecksum         = tlv.Tag(0x8E)
 )
 
+// ClassSecured are the bits of the class byte that mean secure messaging with
+// an authenticated header (ISO/IEC 7816-4 clause 5.4.1).
+const ClassSecured = 0x0C
+
 // paddingISO is the padding-content indicator of DO'87'.
 const paddingISO = 0x01
 
-// session is secure messaging with one pair of keys, the chip's side. After
-// an error it must not be used again.
-type session struct {
+// Session is secure messaging with one pair of keys, the chip's side. Whether
+// it may go on after an error is the application's rule.
+type Session struct {
 	block cipher.Block
-	macer macer
+	macer MACer
 	ssc   []byte // send sequence counter, one cipher block
 	isAES bool
 }
 
-// newSessionAES starts secure messaging with AES-128; the counter starts at
+// NewSessionAES starts secure messaging with AES-128; the counter starts at
 // zero (Doc 9303-11 clauses 9.8.6.3 and 9.8.7).
-func newSessionAES(secret []byte) *session {
-	block, err := aes.NewCipher(kdf(secret, kdfEncryption))
+func NewSessionAES(secret []byte) *Session {
+	block, err := aes.NewCipher(KDF(secret, KDFEncryption))
 	if err != nil {
-		panic("mrtd: " + err.Error()) // kdf gives 16 bytes
+		panic("icao: " + err.Error()) // kdf gives 16 bytes
 	}
-	return &session{
+	return &Session{
 		block: block,
-		macer: newCMAC(kdf(secret, kdfMAC)),
+		macer: NewCMAC(KDF(secret, KDFMAC)),
 		ssc:   make([]byte, aes.BlockSize),
 		isAES: true,
 	}
 }
 
-// newSession3DES starts secure messaging with two-key 3DES at the given
+// NewSession3DES starts secure messaging with two-key 3DES at the given
 // counter of 8 bytes.
-func newSession3DES(secret, ssc []byte) *session {
-	return &session{
-		block: newTripleDES(kdf(secret, kdfEncryption)),
-		macer: newRetailMAC(kdf(secret, kdfMAC)),
+func NewSession3DES(secret, ssc []byte) *Session {
+	return &Session{
+		block: NewTripleDES(KDF(secret, KDFEncryption)),
+		macer: NewRetailMAC(KDF(secret, KDFMAC)),
 		ssc:   append([]byte{}, ssc...),
 	}
 }
 
-func (s *session) step() {
+func (s *Session) step() {
 	for i := len(s.ssc) - 1; i >= 0; i-- {
 		s.ssc[i]++
 		if s.ssc[i] != 0 {
@@ -65,7 +81,7 @@ func (s *session) step() {
 }
 
 // iv is zero for 3DES and E(KSenc, SSC) for AES (Doc 9303-11 clause 9.8.6).
-func (s *session) iv() []byte {
+func (s *Session) iv() []byte {
 	iv := make([]byte, len(s.ssc))
 	if s.isAES {
 		s.block.Encrypt(iv, s.ssc)
@@ -76,31 +92,30 @@ func (s *session) iv() []byte {
 // checksum is the MAC over SSC ‖ header, if any, padded to a block ‖ objects.
 // CMAC pads by itself, but Doc 9303-11 figure 5 pads before it with both
 // ciphers.
-func (s *session) checksum(header, objects []byte) [macSize]byte {
+func (s *Session) checksum(header, objects []byte) [MACSize]byte {
 	n := len(s.ssc)
 	m := make([]byte, 0, 2*n+len(objects)+n)
 	m = append(m, s.ssc...)
 	if header != nil {
-		m = append(m, pad(header, n)...)
+		m = append(m, Pad(header, n)...)
 	}
 	m = append(m, objects...)
 	if s.isAES {
-		m = pad(m, n)
+		m = Pad(m, n)
 	}
-	return s.macer.mac(m) // the retail MAC pads by itself
+	return s.macer.MAC(m) // the retail MAC pads by itself
 }
 
-// secured is an unwrapped command: the plain command and the greatest plain
-// data of its answer that the wrapped answer has room for.
-type secured struct {
+// Secured is an unwrapped command: the plain command and the greatest plain
+// data of its answer that the wrapped answer has room for, in bytes.
+type Secured struct {
 	apdu.Command
-	limit int
+	Limit int
 }
 
-// unwrap checks and deciphers a command of class 0C. The counter is stepped
-// first. The status word is 6987 where an object is missing and 6988 where
-// one is wrong (Doc 9303-11 clause 9.8.8).
-func (s *session) unwrap(c apdu.Command) (secured, apdu.StatusWord) {
+// Unwrap checks and deciphers a command of class 0C. The counter is stepped
+// first. It returns ErrObjects, ErrMissing or ErrChecksum.
+func (s *Session) Unwrap(c apdu.Command) (Secured, error) {
 	s.step()
 	var cryptogram, expected []byte
 	hasData, hasLe := false, false
@@ -125,43 +140,43 @@ func (s *session) unwrap(c apdu.Command) (secured, apdu.StatusWord) {
 	}
 	var wellFormed bool
 	if cryptogram, hasData, wellFormed = next(dataTag); !wellFormed {
-		return secured{}, apdu.SWSecureMessagingIncorrect
+		return Secured{}, ErrObjects
 	}
 	if expected, hasLe, wellFormed = next(tagExpectedLength); !wellFormed {
-		return secured{}, apdu.SWSecureMessagingIncorrect
+		return Secured{}, ErrObjects
 	}
 	objects := c.Data[:len(c.Data)-len(rest)]
 	if len(rest) == 0 {
-		return secured{}, apdu.SWSecureMessagingObjectsMissing
+		return Secured{}, ErrMissing
 	}
 	sum, hasSum, wellFormed := next(tagChecksum)
 	if !wellFormed || !hasSum || len(rest) != 0 {
-		return secured{}, apdu.SWSecureMessagingIncorrect
+		return Secured{}, ErrObjects
 	}
-	if !sameMAC(s.checksum([]byte{c.CLA, c.INS, c.P1, c.P2}, objects), sum) {
-		return secured{}, apdu.SWSecureMessagingIncorrect
+	if !SameMAC(s.checksum([]byte{c.CLA, c.INS, c.P1, c.P2}, objects), sum) {
+		return Secured{}, ErrChecksum
 	}
 
-	out := secured{Command: apdu.Command{CLA: c.CLA &^ claSecured, INS: c.INS, P1: c.P1, P2: c.P2}}
+	out := Secured{Command: apdu.Command{CLA: c.CLA &^ ClassSecured, INS: c.INS, P1: c.P1, P2: c.P2}}
 	if hasData {
 		data, ok := s.decipher(cryptogram, dataTag)
 		if !ok {
-			return secured{}, apdu.SWSecureMessagingIncorrect
+			return Secured{}, ErrObjects
 		}
 		out.Data = data
 	}
 	if hasLe {
 		ne, extended, ok := expectedLength(expected, c.Extended)
 		if !ok {
-			return secured{}, apdu.SWSecureMessagingIncorrect
+			return Secured{}, ErrObjects
 		}
 		out.Ne, out.Extended = ne, extended
 	}
-	out.limit = s.room(c, dataTag)
-	return out, apdu.SWSuccess
+	out.Limit = s.room(c, dataTag)
+	return out, nil
 }
 
-func (s *session) decipher(value []byte, tag tlv.Tag) ([]byte, bool) {
+func (s *Session) decipher(value []byte, tag tlv.Tag) ([]byte, bool) {
 	if tag == tagCryptogram {
 		if len(value) == 0 || value[0] != paddingISO {
 			return nil, false
@@ -173,7 +188,7 @@ func (s *session) decipher(value []byte, tag tlv.Tag) ([]byte, bool) {
 	}
 	plain := make([]byte, len(value))
 	cipher.NewCBCDecrypter(s.block, s.iv()).CryptBlocks(plain, value)
-	return unpad(plain)
+	return Unpad(plain)
 }
 
 // expectedLength reads DO'97': one byte, two bytes, or empty for the greatest
@@ -202,7 +217,7 @@ func expectedLength(value []byte, extendedOuter bool) (ne int, extended, ok bool
 // room is the greatest plain data whose wrapped answer fits into the outer
 // Ne. An outer command without Le has lost it on the way (T=0 sends none with
 // data) and gets the greatest of its length form.
-func (s *session) room(c apdu.Command, dataTag tlv.Tag) int {
+func (s *Session) room(c apdu.Command, dataTag tlv.Tag) int {
 	outer := c.Ne
 	if outer == 0 {
 		outer = apdu.MaxShortNe
@@ -226,12 +241,12 @@ func (s *session) room(c apdu.Command, dataTag tlv.Tag) int {
 	return best
 }
 
-// wrap protects an answer. The counter is stepped first.
-func (s *session) wrap(ins byte, data []byte, sw apdu.StatusWord) []byte {
+// Wrap protects an answer. The counter is stepped first.
+func (s *Session) Wrap(ins byte, data []byte, sw apdu.StatusWord) []byte {
 	s.step()
 	out := make([]byte, 0, len(data)+len(s.ssc)+32)
 	if len(data) > 0 {
-		cryptogram := pad(data, len(s.ssc))
+		cryptogram := Pad(data, len(s.ssc))
 		cipher.NewCBCEncrypter(s.block, s.iv()).CryptBlocks(cryptogram, cryptogram)
 		if ins&1 == 1 {
 			out = tlv.Append(out, tagCryptogramOddINS, cryptogram)
@@ -249,9 +264,9 @@ func (s *session) wrap(ins byte, data []byte, sw apdu.StatusWord) []byte {
 // newBACSession keeps the counter rule of Basic Access Control in one place:
 // the last 4 bytes of RND.IC, then those of RND.IFD (Doc 9303-11 clause
 // 9.8.6.2).
-func newBACSession(secret, rndIC, rndIFD []byte) *session {
+func newBACSession(secret, rndIC, rndIFD []byte) *Session {
 	ssc := make([]byte, 0, des.BlockSize)
 	ssc = append(ssc, rndIC[4:8]...)
 	ssc = append(ssc, rndIFD[4:8]...)
-	return newSession3DES(secret, ssc)
+	return NewSession3DES(secret, ssc)
 }

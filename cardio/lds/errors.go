@@ -26,6 +26,9 @@ var (
 	// ErrChipAuthentication says that the chip did not prove possession of
 	// the key in its DG14.
 	ErrChipAuthentication = errors.New("the chip did not prove that it holds its authentication key")
+	// ErrActiveAuthentication says that the chip's signature does not verify
+	// by the key in its DG15.
+	ErrActiveAuthentication = errors.New("the chip did not sign with the key in its DG15")
 )
 
 // FileError says which file could not be read. It unwraps to the cause.

@@ -17,18 +17,19 @@ import (
 // Names of the checks that Inspect makes besides those of package sod. The
 // hash of data group n is CheckHash(n).
 const (
-	CheckCardAccess  = "card-access"         // EF.CardAccess says of PACE what the signed DG14 says
-	CheckPACE        = "access.pace"         // the chip took the password by PACE
-	CheckBAC         = "access.bac"          // the same by BAC
-	CheckApplication = "application"         // the eMRTD application answers
-	CheckChip        = "chip-authentication" // the chip holds the key in DG14
-	CheckCOM         = "com"                 // EF.COM lists the data groups that were signed
-	CheckSOD         = "sod"                 // EF.SOD is there and well formed
-	CheckDG1         = "dg1"                 // the MRZ and its check digits
-	CheckDG2         = "dg2"                 // the portrait's record
-	CheckDG11        = "dg11"                // the personal details
-	CheckDocument    = "sod.document"        // the signer may sign this kind of document of this State
-	CheckExpected    = "expected"            // every file is the one that was written
+	CheckCardAccess  = "card-access"           // EF.CardAccess says of PACE what the signed DG14 says
+	CheckPACE        = "access.pace"           // the chip took the password by PACE
+	CheckBAC         = "access.bac"            // the same by BAC
+	CheckApplication = "application"           // the eMRTD application answers
+	CheckChip        = "chip-authentication"   // the chip holds the key in DG14
+	CheckActive      = "active-authentication" // the chip signs with the key in DG15
+	CheckCOM         = "com"                   // EF.COM lists the data groups that were signed
+	CheckSOD         = "sod"                   // EF.SOD is there and well formed
+	CheckDG1         = "dg1"                   // the MRZ and its check digits
+	CheckDG2         = "dg2"                   // the portrait's record
+	CheckDG11        = "dg11"                  // the personal details
+	CheckDocument    = "sod.document"          // the signer may sign this kind of document of this State
+	CheckExpected    = "expected"              // every file is the one that was written
 )
 
 // CheckHash names the check of a data group's hash.
@@ -42,6 +43,8 @@ type Options struct {
 	Trust *sod.Trust
 	At    time.Time // of validity; zero is now
 	Block int       // see Reader
+	// AvoidLe00 is that of Reader.
+	AvoidLe00 bool
 	// Expected are the files that a maker wrote, by identifier: with it,
 	// everything is read in one exchange and compared. Files not in it are
 	// read as for anyone.
@@ -67,7 +70,8 @@ func (Document) GoString() string { return "[redacted document]" }
 
 // Inspect reads a document as a border reader does and says what it checked
 // and how it went: access by PACE or BAC, chip authentication, every
-// readable file, passive authentication. The chip should be fresh from a reset.
+// readable file, active authentication where there is a DG15, passive
+// authentication. The chip should be fresh from a reset.
 // Failures are in the report, those of the transport too (errors.Is on
 // Report.Err finds them).
 func Inspect(ctx context.Context, card apdu.Card, o Options) (*Document, *proof.Report) {
@@ -94,6 +98,7 @@ type inspection struct {
 	chip     error // of chip authentication
 	chipKey  []byte
 	chipSkip string
+	active   error // of active authentication, where DG15 is there
 	failed   map[uint16]error
 	sod      *sod.SOD
 }
@@ -102,13 +107,13 @@ type inspection struct {
 func (i *inspection) open(ctx context.Context) bool {
 	var paceErr error
 	if !i.options.BAC {
-		i.doc.CardAccess, i.access, paceErr = ReadCardAccess(ctx, i.card)
+		i.doc.CardAccess, i.access, paceErr = i.reader(i.card).CardAccess(ctx)
 		if paceErr == nil {
 			i.doc.Session, paceErr = OpenPACE(ctx, i.card, i.options.Password, i.access)
 		}
 		if paceErr == nil {
 			i.report.Pass(CheckPACE, "with "+i.doc.Session.Cipher().String())
-			return i.report.Note(CheckApplication, SelectApplication(ctx, i.doc.Session))
+			return i.report.Note(CheckApplication, i.enter(ctx))
 		}
 		if !i.options.Password.IsMRZ() || !errors.Is(paceErr, ErrNoCardAccess) && !errors.Is(paceErr, ErrNotSupported) {
 			i.report.Fail(CheckPACE, paceErr)
@@ -122,6 +127,25 @@ func (i *inspection) open(ctx context.Context) bool {
 	var err error
 	i.doc.Session, err = OpenBAC(ctx, i.card, i.options.Password)
 	return i.report.Note(CheckBAC, err)
+}
+
+func (i *inspection) reader(card apdu.Card) Reader {
+	return Reader{Card: card, Block: i.options.Block, AvoidLe00: i.options.AvoidLe00}
+}
+
+// enter selects the application after PACE. A chip of one application may not
+// know this command inside secure messaging: then its EF.COM is there to be
+// selected.
+func (i *inspection) enter(ctx context.Context) error {
+	err := SelectApplication(ctx, i.doc.Session)
+	var sw apdu.StatusWord
+	if !errors.As(err, &sw) {
+		return err
+	}
+	if _, other := apdu.Must(ctx, i.doc.Session, selectFile(FileCOM)); other != nil {
+		return err
+	}
+	return nil
 }
 
 // read authenticates the chip and reads every file that there is to read.
@@ -159,6 +183,28 @@ func (i *inspection) read(ctx context.Context) {
 	}
 	slices.Sort(more)
 	i.files(ctx, more)
+	if dg15 := i.doc.Groups[15]; dg15 != nil {
+		i.active = i.signs(ctx, dg15)
+	}
+}
+
+// signs has the chip sign with the key in DG15.
+func (i *inspection) signs(ctx context.Context, dg15 []byte) error {
+	der, err := datagroup.DG15(dg15)
+	if err != nil {
+		return err
+	}
+	var infos *SecurityInfos
+	if dg14 := i.doc.Groups[14]; dg14 != nil {
+		if infos, err = parseDG14(dg14); err != nil {
+			return err
+		}
+	}
+	key, err := ParseActiveKey(der, infos)
+	if err != nil {
+		return err
+	}
+	return ActiveAuthentication(ctx, i.doc.Session, key)
 }
 
 // files reads files one after another in as few exchanges as there are
@@ -169,7 +215,7 @@ func (i *inspection) files(ctx context.Context, ids []uint16) {
 		for k, id := range ids {
 			files[k] = File{ID: id, Size: len(i.options.Expected[id])}
 		}
-		got, err := Reader{Card: i.doc.Session, Block: i.options.Block}.Files(ctx, files...)
+		got, err := i.reader(i.doc.Session).Files(ctx, files...)
 		for k, b := range got {
 			switch id := ids[k]; id {
 			case FileCOM:
@@ -255,6 +301,7 @@ func (i *inspection) judge() {
 		}
 	}
 	i.judgeChip()
+	i.judgeActive()
 	i.judgeCardAccess()
 	i.judgeContent()
 }
@@ -316,6 +363,22 @@ func (i *inspection) judgeChip() {
 		i.report.Fail(CheckChip, fmt.Errorf("%w: it holds one, but not the one in the signed DG14", ErrChipAuthentication))
 	default:
 		i.report.Pass(CheckChip, "with "+i.doc.Session.Cipher().String())
+	}
+}
+
+// judgeActive counts active authentication only with the key that was signed.
+func (i *inspection) judgeActive() {
+	dg15 := i.doc.Groups[15]
+	switch {
+	case dg15 == nil:
+	case errors.Is(i.active, ErrNotSupported):
+		i.report.Skip(CheckActive, i.active.Error())
+	case i.active != nil:
+		i.report.Fail(CheckActive, i.active)
+	case i.sod.CheckHash(15, dg15) != nil:
+		i.report.Fail(CheckActive, fmt.Errorf("%w: it signs, but with a key that is not the one in the signed DG15", ErrActiveAuthentication))
+	default:
+		i.report.Pass(CheckActive, "")
 	}
 }
 

@@ -16,17 +16,29 @@ import (
 	"cardbureau/cardio/tlv"
 )
 
-// ReadCardAccess reads EF.CardAccess from the master file, where it is free
+// ReadCardAccess reads EF.CardAccess as Reader.CardAccess does.
+func ReadCardAccess(ctx context.Context, card apdu.Card) ([]byte, *SecurityInfos, error) {
+	return Reader{Card: card}.CardAccess(ctx)
+}
+
+// CardAccess reads EF.CardAccess from the master file, where it is free
 // to read (9303-11 section 9.2.11), and takes it apart. The raw bytes are
 // what DG14 must repeat. A chip without the file gives ErrNoCardAccess. The
 // master file is selected where it is not current already.
-func ReadCardAccess(ctx context.Context, card apdu.Card) ([]byte, *SecurityInfos, error) {
-	raw, err := ReadFile(ctx, card, FileCardAccess)
+func (r Reader) CardAccess(ctx context.Context) ([]byte, *SecurityInfos, error) {
+	read := func() ([]byte, error) {
+		out, err := r.Files(ctx, File{ID: FileCardAccess})
+		if err != nil {
+			return nil, err
+		}
+		return out[0], nil
+	}
+	raw, err := read()
 	if sw := apdu.StatusWord(0); err != nil && errors.As(err, &sw) {
-		if _, mfErr := apdu.Must(ctx, card, selectMF()); mfErr != nil {
+		if _, mfErr := apdu.Must(ctx, r.Card, selectMF()); mfErr != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrNoCardAccess, mfErr)
 		}
-		if raw, err = ReadFile(ctx, card, FileCardAccess); err != nil && errors.As(err, &sw) {
+		if raw, err = read(); err != nil && errors.As(err, &sw) {
 			return nil, nil, fmt.Errorf("%w: %w", ErrNoCardAccess, err)
 		}
 	}

@@ -33,10 +33,14 @@ type File struct {
 // messaging. Block is the number of bytes asked for by one READ BINARY; 0 is
 // the most that a short answer carries (see SecureMessaging.MaxRead), more than
 // that is asked for with extended length, which not every chip and reader
-// takes.
+// takes. A chip that gives fewer bytes than it was asked for is asked for no
+// more than that from then on.
 type Reader struct {
 	Card  apdu.Card
 	Block int
+	// AvoidLe00 never asks for 256 bytes in short length, whose Le = 00 some
+	// chips take for zero.
+	AvoidLe00 bool
 }
 
 // SelectApplication selects the LDS1 eMRTD application (9303-10 section 4.1).
@@ -74,7 +78,8 @@ func (r Reader) Files(ctx context.Context, files ...File) ([][]byte, error) {
 }
 
 // files reads the first bytes of files whose size is not known, probe of
-// them, together with all of those whose size is; then the rest.
+// them, together with all of those whose size is; then the rest, as often as
+// the chip gave fewer bytes than it was asked for.
 func (r Reader) files(ctx context.Context, files []File, probe int) ([][]byte, error) {
 	wants := make([]want, len(files))
 	for i, f := range files {
@@ -86,43 +91,51 @@ func (r Reader) files(ctx context.Context, files []File, probe int) ([][]byte, e
 			return nil, &FileError{f.ID, fmt.Errorf("a size of %d bytes", f.Size)}
 		}
 	}
-	out, failed := r.pass(ctx, wants)
-	var rest []want
-	var owner []int // of each want in rest
+	sizes := make([]int, len(files))
+	out, shorts, failed := r.pass(ctx, wants)
 	for i := range out {
-		size, err := files[i].Size, error(nil)
-		if size == 0 {
-			size, err = sizeOf(out[i])
-		}
-		switch {
-		case err != nil:
-		case size > len(out[i]) && files[i].Size == 0:
-			rest, owner = append(rest, want{files[i].ID, len(out[i]), size}), append(owner, i)
-		case size > len(out[i]):
-			err = short(len(out[i]), size)
-		default:
-			out[i] = out[i][:size]
+		var err error
+		if sizes[i] = files[i].Size; sizes[i] == 0 {
+			sizes[i], err = sizeOf(out[i])
 		}
 		if err != nil {
 			out, failed = out[:i], &FileError{files[i].ID, err}
 			break
 		}
+		out[i] = out[i][:min(sizes[i], len(out[i]))]
 	}
-	if len(rest) == 0 {
-		return out, failed
-	}
-	tails, err := r.pass(ctx, rest)
-	for j, tail := range tails {
-		i, size := owner[j], rest[j].to
-		out[i] = append(out[i], tail...)
-		if len(out[i]) != size {
-			return out[:i], &FileError{files[i].ID, short(len(out[i]), size)}
+	for {
+		var rest []want
+		var owner []int // of each want in rest
+		for i := range out {
+			if sizes[i] == len(out[i]) {
+				continue
+			}
+			if shorts[i] > 0 && shorts[i] < minBlock || len(out[i]) == 0 {
+				out, failed = out[:i], &FileError{files[i].ID, short(len(out[i]), sizes[i])}
+				break
+			}
+			if shorts[i] > 0 {
+				r.Block = min(r.block(), shorts[i])
+			}
+			rest, owner = append(rest, want{files[i].ID, len(out[i]), sizes[i]}), append(owner, i)
+		}
+		if len(rest) == 0 {
+			return out, failed
+		}
+		tails, again, err := r.pass(ctx, rest)
+		for j, tail := range tails {
+			i := owner[j]
+			if len(tail) == 0 {
+				return out[:i], &FileError{files[i].ID, short(len(out[i]), sizes[i])}
+			}
+			out[i] = append(out[i], tail...)
+			shorts[i] = again[j]
+		}
+		if err != nil {
+			out, failed = out[:owner[len(tails)]], err
 		}
 	}
-	if err != nil {
-		return out[:owner[len(tails)]], err
-	}
-	return out, failed
 }
 
 // sizeOf reads a file's size off its header.
@@ -150,8 +163,10 @@ type want struct {
 }
 
 // pass reads ranges in one exchange. It returns the data of those before the
-// first that failed, which the *FileError names.
-func (r Reader) pass(ctx context.Context, wants []want) ([][]byte, error) {
+// first that failed, which the *FileError names. A range ends early where the
+// chip gave fewer bytes than it was asked for; shorts says how many then, and
+// is zero elsewhere.
+func (r Reader) pass(ctx context.Context, wants []want) (data [][]byte, shorts []int, err error) {
 	block := r.block()
 	var commands []apdu.Command
 	var owner []int // of each command
@@ -163,13 +178,19 @@ func (r Reader) pass(ctx context.Context, wants []want) ([][]byte, error) {
 	for i, w := range wants {
 		add(i, selectFile(w.file))
 		for at := w.from; at < w.to; {
-			c, n := readBinary(at, min(block, w.to-at), block)
+			n := min(block, w.to-at)
+			if r.AvoidLe00 && n == apdu.MaxShortNe {
+				n--
+			}
+			var c apdu.Command
+			c, n = readBinary(at, n, block)
 			add(i, c)
 			at += n
 		}
 	}
 	answers, err := r.exchange(ctx, commands)
 	out := make([][]byte, len(wants))
+	shorts, ended := make([]int, len(wants)), make([]bool, len(wants))
 	var stop *apdu.ExchangeError
 	if errors.As(err, &stop) {
 		err = stop.Err
@@ -183,27 +204,37 @@ func (r Reader) pass(ctx context.Context, wants []want) ([][]byte, error) {
 		case 0xB1:
 			var ok bool
 			if data, ok = tlv.Find(data, 0x53); !ok {
-				return out[:owner[k]], &FileError{wants[owner[k]].file, fmt.Errorf("%w: the answer lacks data object 53", ErrMalformed)}
+				return out[:owner[k]], shorts, &FileError{wants[owner[k]].file, fmt.Errorf("%w: the answer lacks data object 53", ErrMalformed)}
 			}
 		}
-		out[owner[k]] = append(out[owner[k]], data...)
+		i := owner[k]
+		if ended[i] {
+			continue // it does not follow what came
+		}
+		out[i] = append(out[i], data...)
+		if commands[k].INS == 0xB0 && len(data) < commands[k].Ne && len(out[i]) < wants[i].to-wants[i].from {
+			ended[i], shorts[i] = true, len(data)
+		}
 	}
 	if len(answers) < len(commands) {
 		if err == nil {
 			err = fmt.Errorf("%w: an answer is missing", ErrMalformed)
 		}
 		i := owner[len(answers)]
-		return out[:i], &FileError{wants[i].file, err}
+		return out[:i], shorts, &FileError{wants[i].file, err}
 	}
-	return out, err
+	return out, shorts, err
 }
 
 func (r Reader) block() int {
-	if r.Block > 0 {
+	if r.Block > 0 && (!r.AvoidLe00 || r.Block != apdu.MaxShortNe) {
 		return max(minBlock, min(r.Block, maxBlock))
 	}
 	if sm, ok := r.Card.(*SecureMessaging); ok {
 		return sm.MaxRead()
+	}
+	if r.AvoidLe00 {
+		return apdu.MaxShortNe - 1
 	}
 	return apdu.MaxShortNe
 }

@@ -14,6 +14,7 @@ type SecurityInfos struct {
 	PACE       []PACEInfo
 	ChipAuth   []ChipAuthenticationInfo
 	PublicKeys []ChipAuthenticationPublicKeyInfo
+	ActiveAuth []ActiveAuthenticationInfo
 	Other      []asn1.ObjectIdentifier
 }
 
@@ -121,6 +122,15 @@ func (s *SecurityInfos) add(oid asn1.ObjectIdentifier, required, optional asn1.R
 			info.Curve, info.Point, info.Problem = publicKey(required)
 		}
 		s.PublicKeys = append(s.PublicKeys, info)
+	case oid.Equal(oidActiveAuth):
+		info := ActiveAuthenticationInfo{}
+		if err := integer(required, &info.Version); err != nil || len(required.FullBytes) == 0 {
+			return fmt.Errorf("%w: ActiveAuthenticationInfo has no version", ErrMalformed)
+		}
+		if rest, err := asn1.Unmarshal(optional.FullBytes, &info.Algorithm); err != nil || len(rest) != 0 {
+			return fmt.Errorf("%w: ActiveAuthenticationInfo names no algorithm", ErrMalformed)
+		}
+		s.ActiveAuth = append(s.ActiveAuth, info)
 	default:
 		s.Other = append(s.Other, oid)
 	}

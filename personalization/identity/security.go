@@ -2,6 +2,8 @@ package identity
 
 import (
 	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
 
@@ -48,4 +50,19 @@ func DG14(chipPublicKey []byte) ([]byte, error) {
 		sequence(oid(oidCAAES128), number(caVersion)),
 		sequence(oid(oidPKECDH), s.pointInfo(chipPublicKey)),
 	})), nil
+}
+
+// DG15 builds EF.DG15 (Doc 9303-10, 4.7.15): the public key of active
+// authentication as SubjectPublicKeyInfo, DER. It takes RSA keys of 1,024 to
+// 4,096 bits: on a curve DG14 would have to say the signature's algorithm too.
+func DG15(publicKeyInfo []byte) ([]byte, error) {
+	public, err := x509.ParsePKIXPublicKey(publicKeyInfo)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the key of active authentication is no SubjectPublicKeyInfo", ErrDataGroup)
+	}
+	key, ok := public.(*rsa.PublicKey)
+	if !ok || key.N.BitLen() < 1024 || key.N.BitLen() > 4096 {
+		return nil, fmt.Errorf("%w: the key of active authentication is no RSA key of 1,024 to 4,096 bits", ErrDataGroup)
+	}
+	return tlv.Encode(0x6F, publicKeyInfo), nil
 }

@@ -2,12 +2,19 @@ package identity
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 
+	"cardbureau/cardio/lds"
+	"cardbureau/cardio/lds/datagroup"
 	"cardbureau/cardio/tlv"
 )
 
@@ -75,3 +82,45 @@ func TestDG14(t *testing.T) {
 }
 
 func encode(o tlv.Object) []byte { return tlv.Encode(o.Tag, o.Value) }
+
+// DG15 wraps an RSA key as the terminal side takes it, and nothing else.
+func TestDG15(t *testing.T) {
+	spki := func(key any) []byte {
+		b, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	private, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der := spki(&private.PublicKey)
+	file, err := DG15(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(file[:3], []byte{0x6F, 0x81, byte(len(der))}) {
+		t.Errorf("DG15 begins with %X", file[:3])
+	}
+	back, err := datagroup.DG15(file)
+	if err != nil || !bytes.Equal(back, der) {
+		t.Fatalf("the terminal side reads %X, %v", back, err)
+	}
+	if _, err := lds.ParseActiveKey(back, nil); err != nil {
+		t.Error(err)
+	}
+	small := new(big.Int).SetBit(big.NewInt(1), 1000, 1)
+	point, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"nothing": nil, "bytes behind": append(bytes.Clone(der), 0), "too short": spki(&rsa.PublicKey{N: small, E: 3}), "a curve": spki(&point.PublicKey),
+	} {
+		if _, err := DG15(bad); !errors.Is(err, ErrDataGroup) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

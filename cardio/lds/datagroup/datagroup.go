@@ -1,6 +1,6 @@
 // Package datagroup takes the files of a travel document's logical data
 // structure apart (ICAO Doc 9303-10 sections 4.6 and 4.7, 8th edition): EF.COM and the
-// data groups 1, 2, 11 and 14. It reads what a chip gave and checks its form;
+// data groups 1, 2, 11, 14 and 15. It reads what a chip gave and checks its form;
 // whether it is genuine is package sod's matter. Errors never quote what was
 // read.
 package datagroup
@@ -81,3 +81,16 @@ func ParseCOM(file []byte) (COM, error) {
 
 // DG14 unwraps the SecurityInfos, a DER SET, that DG14 holds.
 func DG14(file []byte) ([]byte, error) { return content(file, Tag(14), "DG14") }
+
+// DG15 unwraps the SubjectPublicKeyInfo, DER, that DG15 holds: the public key
+// of active authentication (9303-10 section 4.7.15).
+func DG15(file []byte) ([]byte, error) {
+	b, err := content(file, Tag(15), "DG15")
+	if err != nil {
+		return nil, err
+	}
+	if o, rest, err := tlv.Next(b); err != nil || len(rest) != 0 || o.Tag != 0x30 {
+		return nil, fmt.Errorf("%w: DG15 holds no single SEQUENCE", ErrMalformed)
+	}
+	return b, nil
+}

@@ -113,6 +113,7 @@ func FuzzDataGroups(f *testing.F) {
 	f.Add(tlv.Encode(0x61, tlv.Encode(0x5F1F, []byte("I<UTOD23145890<7349<<<<<<<<<<<3407127M9507122UTO<<<<<<<<<<<2STEVENSON<<PETER<JOHN<<<<<<<<<"))))
 	f.Add(tlv.Encode(0x6B, tlv.Encode(0x5C, []byte{0x5F, 0x0E}), tlv.Encode(0x5F0E, []byte("A<<B"))))
 	f.Add(tlv.Encode(0x6E, []byte{0x31, 0}))
+	f.Add(tlv.Encode(0x6F, []byte{0x30, 0}))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		_, err := ParseCOM(file)
 		check(t, err)
@@ -123,6 +124,8 @@ func FuzzDataGroups(f *testing.F) {
 		_, err = ParseDG11(file)
 		check(t, err)
 		_, err = DG14(file)
+		check(t, err)
+		_, err = DG15(file)
 		check(t, err)
 	})
 }

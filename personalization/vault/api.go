@@ -100,6 +100,9 @@ type CardSecretsRequest struct {
 	CAN            string // 6 digits
 	PINTries       byte   // before the transport PIN blocks: 1 to 15, 3 when zero
 	PUKTries       byte   // before the unblock key blocks: 1 to 15, 10 when zero
+	// ActiveAuthentication is the length in bits of the RSA key of active
+	// authentication: 0 for none, or 1024.
+	ActiveAuthentication int
 }
 
 // Names of the elements of a card's secrets.
@@ -110,12 +113,36 @@ const (
 	SecretChipAuthentication = "chip-authentication" // private scalar on P-256, 32 bytes
 	SecretPIN                = "pin"                 // try limit, then 6 ASCII digits
 	SecretPUK                = "puk"                 // try limit, then 8 ASCII digits
+
+	// Of the RSA key of active authentication, where the request asked for one.
+	SecretAAModulus         = "aa-modulus"          // 128 bytes, which DG15 has too
+	SecretAAPrivateExponent = "aa-private-exponent" // 128 bytes, zeros in front
+
+	// What applets take that are personalized in plain, see Client.PlainSecrets.
+	SecretMRZDocumentNumber = "mrz-document-number" // 9 characters or more with filler, no check digit
+	SecretMRZBirthDate      = "mrz-birth-date"      // YYMMDD, no check digit
+	SecretMRZExpiryDate     = "mrz-expiry-date"     // YYMMDD, no check digit
+	SecretCANDigits         = "can-digits"          // 6 ASCII digits
+	SecretPINDigits         = "pin-digits"          // 6 ASCII digits, no try limit
+	SecretPUKDigits         = "puk-digits"          // 8 ASCII digits, no try limit
 )
+
+// plainElements are the elements that PlainSecrets releases: those that an
+// applet without a secure channel must be sent in the clear. Keys that only a
+// secure channel carries are not among them.
+var plainElements = map[string]bool{
+	SecretAAModulus: true, SecretAAPrivateExponent: true,
+	SecretMRZDocumentNumber: true, SecretMRZBirthDate: true, SecretMRZExpiryDate: true,
+	SecretCANDigits: true, SecretPINDigits: true, SecretPUKDigits: true,
+}
 
 // CardSecrets are one card's secrets, sealed under the person's data key.
 type CardSecrets struct {
 	Sealed        []byte
 	ChipPublicKey []byte // uncompressed point on P-256, 65 bytes
+	// ActivePublicKey is that of active authentication, SubjectPublicKeyInfo,
+	// DER; nil where none was asked for.
+	ActivePublicKey []byte
 }
 
 // SODRequest asks for a signature over data group hashes.

@@ -37,6 +37,8 @@ func (s *Service) newCardSecrets(ctx context.Context, in *CardSecretsRequest) (*
 		return nil, fmt.Errorf("%w: a CAN has %d digits", ErrRequest, identity.CANLength)
 	case in.PINTries > 15 || in.PUKTries > 15:
 		return nil, fmt.Errorf("%w: a try limit is at most 15", ErrRequest)
+	case in.ActiveAuthentication != 0 && in.ActiveAuthentication != activeBits:
+		return nil, fmt.Errorf("%w: a key of active authentication has %d bits", ErrRequest, activeBits)
 	}
 	random := &tokenReader{ctx: ctx, token: s.token}
 	defer random.forget()
@@ -63,12 +65,18 @@ func (s *Service) newCardSecrets(ctx context.Context, in *CardSecretsRequest) (*
 		SecretPUK:                limited(in.PUKTries, defaultPUKTries, puk),
 	}
 	defer e.zero()
+	e.addMRZ(in.MRZInformation)
+	out := &CardSecrets{ChipPublicKey: public}
+	if in.ActiveAuthentication != 0 {
+		if out.ActivePublicKey, err = e.addActiveKey(&tokenReader{ctx: ctx, token: s.token, portion: activePortion}); err != nil {
+			return nil, err
+		}
+	}
 	plain, err := cbor.Marshal(map[string][]byte(e))
 	if err != nil {
 		return nil, fmt.Errorf("encode the card's secrets: %w", err)
 	}
 	defer clear(plain)
-	out := &CardSecrets{ChipPublicKey: public}
 	err = s.withDataKey(ctx, in.DataKey, func(key *hsm.AESKey) (err error) {
 		out.Sealed, err = sealWith(ctx, key, kindSecrets, in.AAD, plain)
 		return err
@@ -118,6 +126,7 @@ func (s *Service) cardSecrets(ctx context.Context, it SealItem) (elements, error
 	if err := cbor.Unmarshal(plain, &e); err != nil {
 		return nil, errors.New("the card's secrets cannot be decoded")
 	}
+	e.addDigits()
 	return e, nil
 }
 

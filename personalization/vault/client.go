@@ -167,7 +167,8 @@ func only(out [][]byte, err error) ([]byte, error) {
 }
 
 // NewCardSecrets draws a card's secrets from the token's random numbers and
-// returns them sealed, with the chip authentication public key.
+// returns them sealed, with the public keys of chip authentication and, where
+// asked for, of active authentication.
 func (c *Client) NewCardSecrets(ctx context.Context, req CardSecretsRequest) (CardSecrets, error) {
 	out, _, err := call[CardSecrets](ctx, c, methodNewCardSecrets, req)
 	return out, err
@@ -178,6 +179,30 @@ func (c *Client) NewCardSecrets(ctx context.Context, req CardSecretsRequest) (Ca
 func (c *Client) TransportPIN(ctx context.Context, key DataKey, aad, sealed []byte) (Secret, error) {
 	out, _, err := call[bytesReply](ctx, c, methodTransportPIN, SealItem{key, aad, sealed})
 	return Secret(out.Data), err
+}
+
+// PlainSecrets releases named elements of a card's secrets in the clear. It is
+// for applets that know no secure channel and take their keys in plain, such as
+// the open-source JMRTD passport applet: whoever stands between this program
+// and the chip reads what they are sent, so there is nothing to gain by
+// enciphering it up to there. A profile that sends such elements must say
+// "plaintext", and whoever runs it is told what is exposed.
+//
+// Only what such an applet needs is released (the MRZ's elements, the key of
+// active authentication, the digits of CAN, PIN and PUK); any other name, and
+// one that the secrets lack, is ErrRequest, and then nothing is. Elements of
+// cards that get them through a secure channel go by EncipherSecrets. Zero the
+// values after use.
+func (c *Client) PlainSecrets(ctx context.Context, key DataKey, aad, sealed []byte, names []string) (map[string]Secret, error) {
+	out, _, err := call[plainSecretsReply](ctx, c, methodPlainSecrets, plainSecretsRequest{SealItem{key, aad, sealed}, names})
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]Secret, len(out.Values))
+	for name, v := range out.Values {
+		values[name] = v
+	}
+	return values, nil
 }
 
 // SignSOD makes an EF.SOD (with its tag 77) signed by the newest document

@@ -55,6 +55,7 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodOpen, s.open)
 	register(s, srv, methodNewCardSecrets, s.newCardSecrets)
 	register(s, srv, methodTransportPIN, s.transportPIN)
+	register(s, srv, methodPlainSecrets, s.plainSecrets)
 	register(s, srv, methodSignSOD, s.signSOD)
 	register(s, srv, methodBlankKeys, s.blankKeys)
 	register(s, srv, methodOpenChannel, s.openChannel)
@@ -161,12 +162,18 @@ func notProvisioned(err error) error {
 type tokenReader struct {
 	ctx   context.Context
 	token *hsm.Token
-	buf   []byte
+	// portion is what is asked for at once in bytes: 128 when zero.
+	portion int
+	buf     []byte
 }
 
 func (r *tokenReader) Read(p []byte) (int, error) {
 	if len(r.buf) == 0 {
-		b, err := r.token.Random(r.ctx, 128)
+		n := r.portion
+		if n == 0 {
+			n = 128
+		}
+		b, err := r.token.Random(r.ctx, n)
 		if err != nil {
 			return 0, err
 		}

@@ -17,6 +17,7 @@ const (
 	methodOpen            = "open"
 	methodNewCardSecrets  = "new-card-secrets"
 	methodTransportPIN    = "transport-pin"
+	methodPlainSecrets    = "plain-secrets"
 	methodSignSOD         = "sign-sod"
 	methodBlankKeys       = "blank-keys"
 	methodOpenChannel     = "open-channel"
@@ -127,6 +128,16 @@ type encipherRequest struct {
 	Item  SealItem
 	Names []string
 }
+
+type plainSecretsRequest struct {
+	Item  SealItem
+	Names []string
+}
+
+type plainSecretsReply struct{ Values map[string][]byte }
+
+// Zero wipes a result once it is sent.
+func (r *plainSecretsReply) Zero() { elements(r.Values).zero() }
 
 type encipherReply struct{ Values map[string][]byte }
 

@@ -4,7 +4,9 @@
 //
 // The facts are those of passportapplet revision 945 (sos.passportapplet, by
 // the SoS group of Radboud University) and of its fork with PACE, read from
-// their source and established by running them. The code is its own.
+// their source and established by running them. The code is its own. The fork's
+// source, as it stands, needs libraries that no Java Card has: it runs in
+// simulators.
 //
 // Personalization is in plain: no secure channel, no check of who sends it.
 // Whoever stands between host and chip reads every key. So:

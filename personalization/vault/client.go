@@ -191,18 +191,15 @@ func (c *Client) TransportPIN(ctx context.Context, key DataKey, aad, sealed []by
 // Only what such an applet needs is released (the MRZ's elements, the key of
 // active authentication, the digits of CAN, PIN and PUK); any other name, and
 // one that the secrets lack, is ErrRequest, and then nothing is. Elements of
-// cards that get them through a secure channel go by EncipherSecrets. Zero the
-// values after use.
-func (c *Client) PlainSecrets(ctx context.Context, key DataKey, aad, sealed []byte, names []string) (map[string]Secret, error) {
+// cards that get them through a secure channel go by EncipherSecrets. The
+// values are bare bytes, which commands are built of: print none of them, and
+// zero them after use.
+func (c *Client) PlainSecrets(ctx context.Context, key DataKey, aad, sealed []byte, names []string) (map[string][]byte, error) {
 	out, _, err := call[plainSecretsReply](ctx, c, methodPlainSecrets, plainSecretsRequest{SealItem{key, aad, sealed}, names})
 	if err != nil {
 		return nil, err
 	}
-	values := make(map[string]Secret, len(out.Values))
-	for name, v := range out.Values {
-		values[name] = v
-	}
-	return values, nil
+	return out.Values, nil
 }
 
 // SignSOD makes an EF.SOD (with its tag 77) signed by the newest document

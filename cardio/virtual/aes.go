@@ -129,16 +129,21 @@ func (k *aesKey) decryptCBC(iv [16]byte, data []byte) []byte {
 
 // pad appends 80 and zeros up to a multiple of 16 bytes (ISO/IEC 9797-1
 // padding method 2) to a copy of data.
-func pad(data []byte) []byte {
-	out := make([]byte, len(data)/16*16+16)
+func pad(data []byte) []byte { return padTo(data, 16) }
+
+// padTo is pad for other block sizes.
+func padTo(data []byte, size int) []byte {
+	out := make([]byte, len(data)/size*size+size)
 	copy(out, data)
 	out[len(data)] = 0x80
 	return out
 }
 
 // unpad removes that padding.
-func unpad(data []byte) ([]byte, bool) {
-	for i := len(data) - 1; i >= 0 && i >= len(data)-16; i-- {
+func unpad(data []byte) ([]byte, bool) { return unpadFrom(data, 16) }
+
+func unpadFrom(data []byte, size int) ([]byte, bool) {
+	for i := len(data) - 1; i >= 0 && i >= len(data)-size; i-- {
 		switch data[i] {
 		case 0x00:
 		case 0x80:

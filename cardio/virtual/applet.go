@@ -28,7 +28,7 @@ type Applet interface {
 	Deselect(e Env)
 	// Process gets every command while the application is selected, the
 	// class byte as received (secure messaging and chaining bits included),
-	// but for what the chip itself answers: SELECT by DF name, when the name
+	// but rewritten to the basic logical channel, and but for what the chip itself answers: SELECT by DF name, when the name
 	// is that of an application on the card. Response data longer than the
 	// command's Ne is the applet's matter.
 	Process(e Env, cmd apdu.Command) (data []byte, sw apdu.StatusWord)
@@ -49,11 +49,13 @@ type Env interface {
 	Memory() nvm.Space
 	// Random is the chip's random number generator.
 	Random() io.Reader
-	// DecipherDEK deciphers data under the static data encryption key of
-	// the key set that the personalizing secure channel was opened with:
-	// AES-CBC, zero IV, length a positive multiple of 16 bytes
-	// (GPC_SPE_014, Amendment D 1.1.2 section 6.2.7). The padding stays. It
-	// fails outside StoreData and on any other length.
+	// DecipherDEK deciphers data under the data encryption key of the
+	// personalizing secure channel. SCP03: the static key of the set that it
+	// was opened with, AES-CBC, zero IV, length a positive multiple of 16
+	// bytes (GPC_SPE_014, Amendment D 1.1.2 section 6.2.7). SCP02: the
+	// session key, 3DES-ECB, length a positive multiple of 8 bytes
+	// (GPC_SPE_034 v2.3.1 section E.4.7). The padding stays. It fails
+	// outside StoreData and on any other length.
 	DecipherDEK(data []byte) ([]byte, error)
 	// LifeCycle is the application's life cycle state as GET STATUS shows it
 	// (GPC_SPE_034 v2.3.1 table 11-4): 07 selectable, 0F, 1F … 7F of the

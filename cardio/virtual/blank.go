@@ -53,6 +53,13 @@ var DefaultATR = []byte{
 	0xE8,
 }
 
+// DefaultT0ATR is the answer to reset of a blank with T0: T=0 alone, and the
+// historical bytes of DefaultATR without extended length.
+var DefaultT0ATR = []byte{
+	0x3B, 0x0D,
+	0x80, 0x31, 0x80, 0x73, 0xC4, 0x21, 0x80, 0x55, 'C', 'B', 'V', '0', '0',
+}
+
 // SCP03 options: the parameter i (GPC_SPE_014 section 5.1).
 const (
 	SCP03RandomChallenge       byte = 0x00 // random challenge, no response protection, S8 mode
@@ -62,30 +69,6 @@ const (
 	SCP03ResponseEncryption    byte = 0x60 // R-MAC and R-ENCRYPTION
 	SCP03Full                  byte = 0x70 // pseudo-random challenge, R-MAC and R-ENCRYPTION
 )
-
-// Keys is a key set of the issuer security domain: three AES keys of the same
-// length, 16, 24 or 32 bytes.
-type Keys struct {
-	Version       byte // 01 … 7F
-	ENC, MAC, DEK []byte
-}
-
-// String names the version, never the keys.
-func (k Keys) String() string { return fmt.Sprintf("key set %02X", k.Version) }
-
-// GoString is String.
-func (k Keys) GoString() string { return k.String() }
-
-func (k Keys) check() error {
-	if k.Version < 0x01 || k.Version > 0x7F {
-		return fmt.Errorf("virtual: key version %02X is outside 01…7F", k.Version)
-	}
-	n := len(k.ENC)
-	if (n != 16 && n != 24 && n != 32) || len(k.MAC) != n || len(k.DEK) != n {
-		return errors.New("virtual: a key set has three AES keys of the same length, 16, 24 or 32 bytes")
-	}
-	return nil
-}
 
 // LoadFile is an executable load file on the card with the modules that it
 // brought.
@@ -157,8 +140,10 @@ func (s Serial) CPLC() [42]byte {
 type Blank struct {
 	Serial       Serial
 	Keys         Keys
-	SCP          byte   // the parameter i of SCP03, of the options above
-	ATR          []byte // DefaultATR when nil
+	Protocol     byte   // of the secure channel: 03 (also 0) or 02
+	SCP          byte   // its parameter i, of the options of the protocol
+	T0           bool   // speak T=0 (see Chip.Transmit), not T=1
+	ATR          []byte // DefaultATR or DefaultT0ATR when nil
 	ISD          []byte // IssuerSecurityDomainAID when nil
 	LoadFiles    []LoadFile
 	Applications []Installation
@@ -168,16 +153,31 @@ type Blank struct {
 	// KeyDiversificationData is the first 10 bytes of the answer to
 	// INITIALIZE UPDATE; the serial when nil.
 	KeyDiversificationData []byte
+	// IIN and CIN are the issuer identification and the card image number
+	// that GET DATA 42 and 45 answer, 1 to 16 bytes each; DefaultIIN and the
+	// serial when nil.
+	IIN, CIN []byte
+	Quirks   []Quirk
+	Timing   Timing // the zero value answers at once
 }
 
+// DefaultIIN is the issuer identification number of a blank: zeros, which
+// ISO/IEC 7812-1 gives to nobody.
+var DefaultIIN = []byte{0x00, 0x00, 0x00}
+
 // LDSBlank is a blank of this project: SCP03 i=70 under the transport keys,
-// with the LDS application installed and selected by default.
+// SCP02 i=55 when they are 3DES keys, with the LDS application installed and selected by default.
 func LDSBlank(serial Serial, transport Keys) Blank {
 	lds, file := mustHex(LDSAID), mustHex(LDSLoadFileAID)
+	protocol, i := byte(3), SCP03Full
+	if transport.Type == TripleDES {
+		protocol, i = 2, SCP02Explicit|SCP02ICVEncryption|SCP02PseudoRandomChallenge
+	}
 	return Blank{
 		Serial:    serial,
 		Keys:      transport,
-		SCP:       SCP03Full,
+		Protocol:  protocol,
+		SCP:       i,
 		LoadFiles: []LoadFile{{AID: file, Version: [2]byte{1, 0}, Modules: [][]byte{lds}}},
 		Applications: []Installation{
 			{AID: lds, Module: lds, LoadFile: file, Privileges: PrivilegeCardReset},
@@ -209,13 +209,23 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 	atr, isd, kdd := b.ATR, b.ISD, b.KeyDiversificationData
 	if atr == nil {
 		atr = DefaultATR
+		if b.T0 {
+			atr = DefaultT0ATR
+		}
 	}
 	if isd == nil {
 		isd = mustHex(IssuerSecurityDomainAID)
 	}
+	sn := b.Serial.Bytes()
 	if kdd == nil {
-		sn := b.Serial.Bytes()
 		kdd = sn[:]
+	}
+	iin, cin := b.IIN, b.CIN
+	if iin == nil {
+		iin = DefaultIIN
+	}
+	if cin == nil {
+		cin = sn[:]
 	}
 	limit := b.MaxFailures
 	if limit == 0 {
@@ -229,8 +239,12 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 	s.Set("i", []byte{b.SCP})
 	s.Set("limit", []byte{byte(limit)})
 	s.Set("state", []byte{byte(OpReady)})
+	s.Set(dataKey42, iin)
+	s.Set(dataKey45, cin)
+	o := b.options()
+	o.store(s)
 	r := registry{space: s}
-	r.putKeySet(&keySet{version: b.Keys.Version, enc: b.Keys.ENC, mac: b.Keys.MAC, dek: b.Keys.DEK}, 0)
+	r.putKeySet(&keySet{typ: b.Keys.Type, version: b.Keys.Version, enc: b.Keys.ENC, mac: b.Keys.MAC, dek: b.Keys.DEK}, 0)
 	for _, f := range b.LoadFiles {
 		r.putLoadFile(f)
 	}
@@ -240,12 +254,42 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 	return mem.Commit()
 }
 
+func (b Blank) options() options {
+	protocol := b.Protocol
+	if protocol == 0 {
+		protocol = 3
+	}
+	return options{protocol: protocol, t0: b.T0, quirks: b.Quirks, timing: b.Timing}
+}
+
 func (b Blank) check() error {
 	if err := b.Keys.check(); err != nil {
 		return err
 	}
-	if b.SCP&^(SCP03Full|SCP03S16) != 0 || b.SCP&0x60 == 0x40 {
-		return fmt.Errorf("virtual: there is no SCP03 with i = %02X", b.SCP)
+	o := b.options()
+	if err := o.check(); err != nil {
+		return err
+	}
+	if b.Keys.Type != o.keyType() {
+		return fmt.Errorf("virtual: the keys are not of the type of SCP%02X", o.protocol)
+	}
+	if (b.Keys.Version == factoryVersion) != o.has(QuirkFactoryVersion) {
+		return fmt.Errorf("virtual: the version of the maker's keys is %02X with the quirk %s, and only then", factoryVersion, QuirkFactoryVersion)
+	}
+	switch o.protocol {
+	case 2:
+		if b.SCP&SCP02Explicit != SCP02Explicit || b.SCP&0x8A != 0 {
+			return fmt.Errorf("virtual: there is no SCP02 with i = %02X here", b.SCP)
+		}
+	case 3:
+		if b.SCP&^(SCP03Full|SCP03S16) != 0 || b.SCP&0x60 == 0x40 {
+			return fmt.Errorf("virtual: there is no SCP03 with i = %02X", b.SCP)
+		}
+	}
+	for _, v := range [][]byte{b.IIN, b.CIN} {
+		if v != nil && (len(v) < 1 || len(v) > 16) {
+			return errors.New("virtual: IIN and CIN have 1 to 16 bytes")
+		}
 	}
 	if b.MaxFailures < 0 || b.MaxFailures > 255 {
 		return fmt.Errorf("virtual: a limit of %d failures is outside 1…255", b.MaxFailures)

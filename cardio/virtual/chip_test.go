@@ -40,7 +40,7 @@ func TestDefaultSelectionAndSelect(t *testing.T) {
 		t.Errorf("FCI %X", fci)
 	}
 	recognition := h.want(apdu.SWSuccess, "80CA006600")
-	if got, _ := tlv.Path(recognition, 0x66, 0x73, 0x64, 0x06); !bytes.Equal(got, append(bytes.Clone(oidSecureChannel), 0x70)) {
+	if got, _ := tlv.Path(recognition, 0x66, 0x73, 0x64, 0x06); !bytes.Equal(got, append(bytes.Clone(oidSecureChannel), 3, 0x70)) {
 		t.Errorf("card recognition data %X", recognition)
 	}
 	for _, name := range []string{"00A4040008A000000151000000", "00A4040008A00000015100000000", "00A4040005A00000015100", "00A4040408A00000015100000000"} {

@@ -35,13 +35,13 @@ func (c *Chip) domain(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		case insSelect:
 			return nil, apdu.SWIncorrectP1P2 // by AID alone
 		default:
-			if known(cmd.INS) {
+			if c.known(cmd.INS) {
 				return nil, apdu.SWClassNotSupported
 			}
 			return nil, apdu.SWInstructionNotSupported
 		}
 	case 0x80, 0x84:
-		if !known(cmd.INS) {
+		if !c.known(cmd.INS) {
 			return nil, apdu.SWInstructionNotSupported
 		}
 	default:
@@ -69,8 +69,10 @@ func (c *Chip) domain(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	return c.secured(cmd)
 }
 
-func known(ins byte) bool {
+func (c *Chip) known(ins byte) bool {
 	switch ins {
+	case insBeginRMACSession, insEndRMACSession:
+		return c.reg.hasRMACSession()
 	case insInitializeUpdate, insExternalAuthenticate, insGetData, insPutKey, insStoreData,
 		insDelete, insInstall, insSetStatus, insGetStatus:
 		return true
@@ -126,6 +128,12 @@ func (c *Chip) secured(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		}
 		cmd = plain
 	}
+	if c.session.scp02 != nil {
+		c.session.scp02.note(cmd)
+	}
+	if c.session.level&levelRMAC == 0 { // a session of R-MACs begins after the command that begins it
+		return c.management(cmd)
+	}
 	data, sw := c.management(cmd)
 	return c.session.wrap(data, sw), sw
 }
@@ -149,6 +157,10 @@ func (c *Chip) management(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		return c.storeData(cmd)
 	case insPutKey:
 		return c.putKey(cmd)
+	case insBeginRMACSession:
+		return c.beginRMACSession(cmd)
+	case insEndRMACSession:
+		return c.endRMACSession(cmd)
 	}
 	return nil, apdu.SWInstructionNotSupported
 }
@@ -182,7 +194,7 @@ var (
 	oidGlobalPlatform = []byte{0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B, 0x01}
 	oidVersion231     = []byte{0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B, 0x02, 0x02, 0x03, 0x01}
 	oidIdentification = []byte{0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B, 0x03}
-	oidSecureChannel  = []byte{0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B, 0x04, 0x03} // then i
+	oidSecureChannel  = []byte{0x2A, 0x86, 0x48, 0x86, 0xFC, 0x6B, 0x04} // then the protocol and i
 )
 
 // managementData is the value of tag 73 in card recognition data (GPC_SPE_034
@@ -193,8 +205,8 @@ func (c *Chip) managementData() []byte {
 	b = append(b, tlv.Encode(0x60, tlv.Encode(0x06, oidVersion231))...)
 	b = append(b, tlv.Encode(0x63, tlv.Encode(0x06, oidIdentification))...)
 	// The last arc of the identifier is i, base 128.
-	arc := []byte{c.reg.scp & 0x7F}
-	b = append(b, tlv.Encode(0x64, tlv.Encode(0x06, oidSecureChannel, arc))...)
+	arcs := []byte{c.reg.protocol, c.reg.scp & 0x7F}
+	b = append(b, tlv.Encode(0x64, tlv.Encode(0x06, oidSecureChannel, arcs))...)
 	return b
 }
 
@@ -206,7 +218,7 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	tag := tlv.Tag(binary.BigEndian.Uint16([]byte{cmd.P1, cmd.P2}))
 	switch tag {
 	case 0x0042, 0x0045: // issuer and card image number, when stored
-		v := c.reg.space.Get(dataKey(tag))
+		v := c.reg.space.Get(objectKey(tag))
 		if v == nil {
 			return nil, apdu.SWReferencedDataNotFound
 		}
@@ -218,23 +230,36 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case 0x00CF: // key diversification data
 		return tlv.Encode(0xCF, c.reg.kdd), apdu.SWSuccess
 	case 0x00C1: // sequence counter of the default key set
+		k := c.reg.keySet(0)
+		if c.reg.protocol == 2 {
+			return tlv.Encode(0xC1, sequenceBytes(k)[1:]), apdu.SWSuccess
+		}
 		if c.reg.scp&SCP03PseudoRandomChallenge == 0 {
 			return nil, apdu.SWReferencedDataNotFound
 		}
-		return tlv.Encode(0xC1, sequenceBytes(c.reg.keySet(0))), apdu.SWSuccess
+		return tlv.Encode(0xC1, sequenceBytes(k)), apdu.SWSuccess
 	case 0x00E0:
 		return c.keyInformation(), apdu.SWSuccess
 	case 0x9F7F:
+		if c.reg.has(QuirkNoCPLC) {
+			return nil, apdu.SWReferencedDataNotFound
+		}
 		return tlv.Encode(0x9F7F, c.reg.cplc), apdu.SWSuccess
 	}
 	return nil, apdu.SWReferencedDataNotFound
 }
 
-func dataKey(tag tlv.Tag) string {
+// Where issuer identification and card image number lie in the memory.
+const (
+	dataKey42 = "data/42"
+	dataKey45 = "data/45"
+)
+
+func objectKey(tag tlv.Tag) string {
 	if tag == 0x0042 {
-		return "data/42"
+		return dataKey42
 	}
-	return "data/45"
+	return dataKey45
 }
 
 // keyInformation is the key information template: E0 { C0 { key identifier,
@@ -243,22 +268,24 @@ func (c *Chip) keyInformation() []byte {
 	var b []byte
 	for _, k := range c.reg.keys {
 		for id := byte(1); id <= 3; id++ {
-			b = append(b, tlv.Encode(0xC0, []byte{id, k.version, keyTypeAES, byte(len(k.enc))})...)
+			b = append(b, tlv.Encode(0xC0, []byte{id, k.version, k.typ.coded(), byte(len(k.enc))})...)
 		}
 	}
 	return tlv.Encode(0xE0, b)
 }
 
 // capabilities is card capability information (GPC_SPE_034 v2.3.1 table H-4):
-// 67 { A0 { 80 SCP, 81 parameters i, 82 key sizes }, 81 privileges of
+// 67 { A0 { 80 SCP, 81 parameters i, 82 key sizes of SCP03 }, 81 privileges of
 // security domains, 82 privileges of applications }.
 func (c *Chip) capabilities() []byte {
 	domain, app := uint32(isdPrivileges|PrivilegeCardReset), PrivilegeCardReset
+	protocol := tlv.Encode(0x80, []byte{c.reg.protocol})
+	protocol = tlv.Append(protocol, 0x81, []byte{c.reg.scp})
+	if c.reg.protocol == 3 {
+		protocol = tlv.Append(protocol, 0x82, []byte{0x07}) // AES-128, AES-192, AES-256
+	}
 	return tlv.Encode(0x67,
-		tlv.Encode(0xA0,
-			tlv.Encode(0x80, []byte{0x03}),
-			tlv.Encode(0x81, []byte{c.reg.scp}),
-			tlv.Encode(0x82, []byte{0x07})), // AES-128, AES-192, AES-256
+		tlv.Encode(0xA0, protocol),
 		tlv.Encode(0x81, privilegeBytes(domain)),
 		tlv.Encode(0x82, privilegeBytes(app)))
 }

@@ -12,7 +12,7 @@ import (
 type env struct {
 	chip *Chip
 	app  *application
-	dek  *aesKey // only while STORE DATA is forwarded
+	dek  dataKey // only while STORE DATA is forwarded
 	over bool
 }
 
@@ -40,10 +40,10 @@ func (e *env) DecipherDEK(data []byte) ([]byte, error) {
 	if e.dek == nil {
 		return nil, errors.New("virtual: there is no data encryption key outside STORE DATA")
 	}
-	if len(data) == 0 || len(data)%16 != 0 {
-		return nil, fmt.Errorf("virtual: enciphered data of %d bytes is no multiple of 16", len(data))
+	if size := e.dek.blockSize(); len(data) == 0 || len(data)%size != 0 {
+		return nil, fmt.Errorf("virtual: enciphered data of %d bytes is no multiple of %d", len(data), size)
 	}
-	return e.dek.decryptCBC([16]byte{}, data), nil
+	return e.dek.decipher(data), nil
 }
 
 func (e *env) LifeCycle() byte {

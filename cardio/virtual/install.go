@@ -247,7 +247,7 @@ func (c *Chip) storeOwn(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		}
 	}
 	for _, o := range objects {
-		c.reg.space.Set(dataKey(o.Tag), o.Value)
+		c.reg.space.Set(objectKey(o.Tag), o.Value)
 	}
 	return nil, apdu.SWSuccess
 }

@@ -7,8 +7,19 @@ import (
 	"cardbureau/cardio/apdu"
 )
 
-// keyTypeAES is the key type of AES keys (GPC_SPE_034 v2.3.1 table 11-16).
-const keyTypeAES = 0x88
+// Key types (GPC_SPE_034 v2.3.1 table 11-16).
+const (
+	keyType3DES = 0x80 // mode implicitly known
+	keyTypeAES  = 0x88
+)
+
+// coded is the type as key information and PUT KEY name it.
+func (t KeyType) coded() byte {
+	if t == TripleDES {
+		return keyType3DES
+	}
+	return keyTypeAES
+}
 
 // Status words of PUT KEY (GPC_SPE_034 v2.3.1 table 11-73).
 const (
@@ -21,10 +32,14 @@ const maxKeySets = 8
 
 // putKey is PUT KEY (GPC_SPE_034 v2.3.1 section 11.8, GPC_SPE_014 section
 // 7.2) of a whole key set: P1 the version to replace or 00 to add one, P2 =
-// 81, data: new version, then three times
+// 81, data: new version, then three times in SCP03
 //
 //	88, length of the next two, key length, key under the DEK (CBC, zero IV,
 //	AES-192 filled to 32 bytes), 03, key check value
+//
+// and in SCP02
+//
+//	80, 10, key under the session's DEK (ECB), 03, key check value
 //
 // The three keys change together or not at all. A session goes on under the
 // keys that it was opened with.
@@ -35,7 +50,7 @@ func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if len(cmd.Data) < 1 {
 		return nil, apdu.SWWrongData
 	}
-	k := &keySet{version: cmd.Data[0]}
+	k := &keySet{version: cmd.Data[0], typ: c.reg.keyType()}
 	out := []byte{k.version}
 	rest := cmd.Data[1:]
 	for _, key := range []*[]byte{&k.enc, &k.mac, &k.dek} {
@@ -49,7 +64,7 @@ func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if len(rest) != 0 {
 		return nil, apdu.SWWrongData
 	}
-	if (Keys{Version: k.version, ENC: k.enc, MAC: k.mac, DEK: k.dek}).check() != nil {
+	if k.version == factoryVersion || k.public().check() != nil {
 		return nil, apdu.SWWrongData
 	}
 	k.prepare()
@@ -61,24 +76,37 @@ func (c *Chip) keyField(b []byte) (key, kcv, rest []byte, sw apdu.StatusWord) {
 	if len(b) < 3 {
 		return nil, nil, nil, apdu.SWWrongData
 	}
-	if b[0] != keyTypeAES {
+	if b[0] != c.reg.keyType().coded() {
 		return nil, nil, nil, swAlgorithmNotSupported
 	}
-	n, size := int(b[1]), int(b[2])
-	filled := (size + 15) / 16 * 16
-	if size != 16 && size != 24 && size != 32 || n != 1+filled || len(b) < 2+n+4 {
+	n := int(b[1])
+	if len(b) < 2+n+4 {
 		return nil, nil, nil, apdu.SWWrongData
 	}
-	enciphered, check := b[3:2+n], b[2+n:2+n+4]
-	if check[0] != 3 {
+	enciphered, check, rest := b[2:2+n], b[2+n:2+n+4], b[2+n+4:]
+	size := 16
+	if b[0] == keyTypeAES {
+		size = int(b[2])
+		if n != 1+(size+15)/16*16 {
+			return nil, nil, nil, apdu.SWWrongData
+		}
+		enciphered = enciphered[1:]
+	} else if n != size {
 		return nil, nil, nil, apdu.SWWrongData
 	}
-	key = c.session.dek.decryptCBC([16]byte{}, enciphered)[:size]
-	kcv = mustAESKey(key).kcv()
+	if size != 16 && size != 24 && size != 32 || check[0] != 3 {
+		return nil, nil, nil, apdu.SWWrongData
+	}
+	key = c.session.dek.decipher(enciphered)[:size]
+	if b[0] == keyTypeAES {
+		kcv = mustAESKey(key).kcv()
+	} else {
+		kcv = mustDESKey(key).kcv()
+	}
 	if !bytes.Equal(kcv, check[1:]) {
 		return nil, nil, nil, swInvalidKeyCheckValue
 	}
-	return key, kcv, b[2+n+4:], apdu.SWSuccess
+	return key, kcv, rest, apdu.SWSuccess
 }
 
 func (c *Chip) replaceKeys(old byte, k *keySet, out []byte) ([]byte, apdu.StatusWord) {
@@ -92,6 +120,9 @@ func (c *Chip) replaceKeys(old byte, k *keySet, out []byte) ([]byte, apdu.Status
 		last := c.reg.keys[len(c.reg.keys)-1]
 		c.reg.putKeySet(k, last.order+1)
 		c.reg.keys = append(c.reg.keys, k)
+		if factory := c.reg.keySet(factoryVersion); factory != nil {
+			c.reg.deleteKeySet(factory) // see QuirkFactoryVersion
+		}
 		return out, apdu.SWSuccess
 	}
 	replaced := c.reg.keySet(old)

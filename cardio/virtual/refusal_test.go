@@ -458,7 +458,7 @@ func TestClassAndChannelRefusals(t *testing.T) {
 	h.want(apdu.SWWrongLength, "00A404")
 	h.want(apdu.SWWrongLength, "00A4040005A000")
 	h.want(apdu.SWFileNotFound, "00A4040005A0A0A0A0A0")
-	h.want(apdu.SWReferencedDataNotFound, "80CA004200")
+	h.want(apdu.SWSuccess, "80CA004200")
 	h.want(apdu.SWReferencedDataNotFound, "80CA123400")
 	h.want(apdu.StatusWord(0x6C2D), "80CA9F7F10")
 }

@@ -53,22 +53,34 @@ func (a *application) selectable() bool { return !a.locked() && a.state&0x07 == 
 
 // keySet is one key version of the issuer security domain.
 type keySet struct {
+	typ           KeyType
 	version       byte
 	enc, mac, dek []byte
 	order         uint16
 	failures      byte   // failed authentications in a row
-	sequence      uint32 // the last sequence counter used, 3 bytes
+	sequence      uint32 // SCP03: the last counter used, 3 bytes; SCP02: the next one, 2 bytes
 
-	encKey, macKey, dekKey *aesKey
+	encKey, macKey, dekKey *aesKey // of a set of AES keys
+	des                    struct{ enc, mac, dek *desKey }
+}
+
+// public is the set as a blank has it.
+func (k *keySet) public() Keys {
+	return Keys{Type: k.typ, Version: k.version, ENC: k.enc, MAC: k.mac, DEK: k.dek}
 }
 
 func (k *keySet) prepare() {
+	if k.typ == TripleDES {
+		k.des.enc, k.des.mac, k.des.dek = mustDESKey(k.enc), mustDESKey(k.mac), mustDESKey(k.dek)
+		return
+	}
 	k.encKey, k.macKey, k.dekKey = mustAESKey(k.enc), mustAESKey(k.mac), mustAESKey(k.dek)
 }
 
 // registry is the chip's own persistent data and its picture in RAM.
 type registry struct {
 	space nvm.Space
+	options
 
 	atr, isd, kdd, cplc []byte
 	scp                 byte // the parameter i
@@ -82,15 +94,18 @@ type registry struct {
 // ErrNoCard means that the memory holds no card, or a damaged one.
 var ErrNoCard = errors.New("virtual: the memory holds no card")
 
-func loadRegistry(mem *nvm.Memory) (registry, error) {
+func loadRegistry(mem *nvm.Memory) (r registry, err error) {
 	s := mem.Space(chipSpace)
-	r := registry{space: s, atr: s.Get("atr"), isd: s.Get("isd"), kdd: s.Get("kdd"), cplc: s.Get("cplc")}
+	r = registry{space: s, atr: s.Get("atr"), isd: s.Get("isd"), kdd: s.Get("kdd"), cplc: s.Get("cplc")}
 	i, limit, state := s.Get("i"), s.Get("limit"), s.Get("state")
 	if len(r.atr) == 0 || len(r.isd) == 0 || len(r.kdd) != 10 || len(r.cplc) != 42 ||
 		len(i) != 1 || len(limit) != 1 || len(state) != 1 {
 		return r, ErrNoCard
 	}
 	r.scp, r.limit, r.state = i[0], limit[0], CardState(state[0])
+	if r.options, err = loadOptions(s); err != nil {
+		return r, err
+	}
 	for _, k := range s.Keys("key/") {
 		set, err := decodeKeySet(k, s.Get(k))
 		if err != nil {
@@ -160,6 +175,9 @@ func (r *registry) putKeySet(k *keySet, order uint16) {
 	for _, key := range [][]byte{k.enc, k.mac, k.dek} {
 		v = field(v, key)
 	}
+	if k.typ != AES {
+		v = field(v, []byte{byte(k.typ)})
+	}
 	r.space.Set(fmt.Sprintf("key/%02X", k.version), v)
 	r.putCounters(k)
 }
@@ -183,7 +201,14 @@ func decodeKeySet(name string, v []byte) (*keySet, error) {
 	}
 	f := fields{b: v[2:]}
 	k := &keySet{version: version[0], order: uint16(v[0])<<8 | uint16(v[1]), enc: f.next(), mac: f.next(), dek: f.next()}
-	if !f.end() || (Keys{Version: k.version, ENC: k.enc, MAC: k.mac, DEK: k.dek}).check() != nil {
+	if !f.end() {
+		typ := f.next()
+		if len(typ) != 1 {
+			return nil, ErrNoCard
+		}
+		k.typ = KeyType(typ[0])
+	}
+	if !f.end() || k.public().check() != nil {
 		return nil, ErrNoCard
 	}
 	k.prepare()

@@ -29,7 +29,7 @@ const (
 // length is how many bytes challenges, cryptograms and MACs have: 8 in S8
 // mode, 16 in S16 mode.
 func (r *registry) length() int {
-	if r.scp&SCP03S16 != 0 {
+	if r.protocol == 3 && r.scp&SCP03S16 != 0 {
 		return 16
 	}
 	return 8
@@ -43,22 +43,26 @@ const (
 	open            // EXTERNAL AUTHENTICATE succeeded
 )
 
-// session is one SCP03 secure channel session; it lives in RAM.
+// session is one secure channel session; it lives in RAM. What stands below
+// the data encryption key is SCP03's; SCP02 has its own.
 type session struct {
 	phase phase
 	level byte
-	keys  *keySet
-	dek   *aesKey // of the key set the session was opened with, also after PUT KEY replaced it
+	begun bool    // by BEGIN R-MAC SESSION
+	keys  *keySet // that the session was opened with
+	dek   dataKey // of that set, also after PUT KEY replaced it
+	scp02 *scp02  // nil in SCP03
 
 	enc, mac, rmac *aesKey
 	length         int    // of challenges, cryptograms and MACs: 8 (S8 mode) or 16 (S16 mode)
 	host, card     []byte // challenges
 	chaining       [16]byte
 	counter        uint64
+	dataOnly       bool // QuirkCountDataOnly
 }
 
-// initializeUpdate is INITIALIZE UPDATE (GPC_SPE_014 section 7.1.1). The
-// sequence counter of a key set begins at 000000, advances by one before
+// initializeUpdate is INITIALIZE UPDATE (GPC_SPE_014 section 7.1.1), in SCP02
+// up to the challenge. In SCP03 the sequence counter of a key set begins at 000000, advances by one before
 // every use, successful or not, and is committed before the answer: no
 // pseudo-random challenge is ever given twice.
 func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
@@ -77,7 +81,13 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if k.failures >= c.reg.limit {
 		return nil, apdu.SWAuthenticationMethodBlocked
 	}
-	s := session{phase: initiated, keys: k, dek: k.dekKey, length: length, host: bytes.Clone(cmd.Data)}
+	if c.reg.protocol == 2 {
+		return c.initializeUpdate02(k, bytes.Clone(cmd.Data))
+	}
+	s := session{
+		phase: initiated, keys: k, dek: staticDEK{k.dekKey}, length: length, host: bytes.Clone(cmd.Data),
+		dataOnly: c.reg.has(QuirkCountDataOnly),
+	}
 	pseudo := c.reg.scp&SCP03PseudoRandomChallenge != 0
 	if pseudo {
 		if k.sequence >= 0xFFFFFF {
@@ -113,7 +123,8 @@ func sequenceBytes(k *keySet) []byte {
 	return []byte{byte(k.sequence >> 16), byte(k.sequence >> 8), byte(k.sequence)}
 }
 
-// externalAuthenticate is EXTERNAL AUTHENTICATE (GPC_SPE_014 section 7.1.2).
+// externalAuthenticate is EXTERNAL AUTHENTICATE (GPC_SPE_014 section 7.1.2;
+// GPC_SPE_034 v2.3.1 section E.5.2).
 // It must follow INITIALIZE UPDATE at once. The failure is counted and
 // committed before anything is compared, so that cutting the power during the
 // comparison wins no try.
@@ -134,14 +145,16 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	if err := c.mem.Commit(); err != nil {
 		return nil, apdu.SWMemoryFailure
 	}
-	want := s.mac.derive(deriveHostCryptogram, s.length*8, s.host, s.card)
-	if subtle.ConstantTimeCompare(want, cmd.Data[:s.length]) != 1 {
+	if subtle.ConstantTimeCompare(s.hostCryptogram(), cmd.Data[:s.length]) != 1 {
 		return nil, apdu.SWAuthenticationFailed
 	}
-	if !s.verify(cmd) {
+	if !s.authentic(cmd) {
 		return nil, apdu.SWSecureMessagingIncorrect
 	}
 	s.keys.failures = 0
+	if s.scp02 != nil {
+		s.keys.sequence++
+	}
 	c.reg.putCounters(s.keys)
 	s.phase, s.level = open, cmd.P1
 	c.session = s
@@ -150,6 +163,15 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 
 // offers says whether the card has a security level, given its parameter i.
 func (c *Chip) offers(level byte) bool {
+	if c.reg.protocol == 2 {
+		switch level {
+		case 0x00, 0x01, 0x03:
+			return true
+		case 0x10, 0x11, 0x13:
+			return c.reg.scp&SCP02ResponseMAC != 0
+		}
+		return false
+	}
 	switch level {
 	case 0x00, 0x01, 0x03:
 		return true
@@ -161,8 +183,30 @@ func (c *Chip) offers(level byte) bool {
 	return false
 }
 
-// verify checks the C-MAC at the end of the data field over the chaining value, the header with the secure messaging bit, Lc as sent and
-// the data before the MAC (GPC_SPE_014 section 6.2.4), and moves the chaining
+func (s *session) hostCryptogram() []byte {
+	if s.scp02 != nil {
+		return s.scp02.hostCryptogram()
+	}
+	return s.mac.derive(deriveHostCryptogram, s.length*8, s.host, s.card)
+}
+
+// authentic checks the C-MAC of EXTERNAL AUTHENTICATE, whose data is never
+// enciphered, and with it begins the chain of R-MACs of SCP02.
+func (s *session) authentic(cmd apdu.Command) bool {
+	t := s.scp02
+	if t == nil {
+		return s.verify(cmd)
+	}
+	if !t.verify(cmd, cmd.Data[:s.length], cmd.Data[s.length:]) {
+		return false
+	}
+	t.rmacICV = t.cmac
+	return true
+}
+
+// verify checks the C-MAC at the end of the data field over the chaining
+// value, the header with the secure messaging bit, Lc as sent and the data
+// before the MAC (GPC_SPE_014 section 6.2.4), and moves the chaining
 // value on when it is right.
 func (s *session) verify(cmd apdu.Command) bool {
 	n := len(cmd.Data)
@@ -188,12 +232,17 @@ func (s *session) verify(cmd apdu.Command) bool {
 // encryption counter advances for every command, with data or without
 // (GPC_SPE_014 section 6.2.6).
 func (s *session) unwrap(cmd apdu.Command) (apdu.Command, bool) {
+	if s.scp02 != nil {
+		return s.scp02.unwrap(cmd, s.level)
+	}
 	if !s.verify(cmd) {
 		return cmd, false
 	}
 	cmd.Data = cmd.Data[:len(cmd.Data)-s.length]
 	cmd.CLA &^= 0x04
-	s.counter++
+	if !s.dataOnly || len(cmd.Data) > 0 {
+		s.counter++
+	}
 	if s.level&levelCENC != 0 && len(cmd.Data) > 0 {
 		if len(cmd.Data)%16 != 0 {
 			return cmd, false
@@ -228,6 +277,9 @@ func (s *session) wrap(data []byte, sw apdu.StatusWord) []byte {
 	}
 	if !sw.OK() && sw.SW1() != 0x62 && sw.SW1() != 0x63 {
 		return nil
+	}
+	if s.scp02 != nil {
+		return s.scp02.wrap(data, sw)
 	}
 	if s.level&levelRENC != 0 && len(data) > 0 {
 		data = s.enc.encryptCBC(s.icv(0x80), pad(data))

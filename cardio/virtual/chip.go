@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/virtual/nvm"
@@ -36,6 +37,9 @@ type Config struct {
 	// Log gets the stack of an applet that panicked (the command is then
 	// answered 6F00 and undone). No command or response data is logged.
 	Log *slog.Logger
+	// Sleep is what a slow chip (Blank.Timing) waits with: for d, or until
+	// ctx is done, whose error it then returns. A timer when nil.
+	Sleep func(ctx context.Context, d time.Duration) error
 }
 
 // Chip is a GlobalPlatform card in software. It implements apdu.Card and is
@@ -46,20 +50,23 @@ type Chip struct {
 	random  io.Reader
 	modules map[string]func() Applet
 	log     *slog.Logger
+	sleep   func(context.Context, time.Duration) error
 
 	reg     registry
 	powered bool
 
 	// RAM
-	selected *application // nil: the issuer security domain
-	session  session
-	personal personalization
-	page     statusPage
+	*logical // the channel of the command in hand; the basic one between commands
+	channels [channelCount]*logical
+	pending  *outgoing // T=0
 }
 
 // New makes a chip and powers it on.
 func New(cfg Config) (*Chip, error) {
-	c := &Chip{mem: cfg.Memory, random: cfg.Random, modules: cfg.Applets, log: cfg.Log}
+	c := &Chip{mem: cfg.Memory, random: cfg.Random, modules: cfg.Applets, log: cfg.Log, sleep: cfg.Sleep}
+	if c.sleep == nil {
+		c.sleep = wait
+	}
 	if c.mem == nil {
 		c.mem = nvm.InMemory()
 	}
@@ -124,10 +131,9 @@ func (c *Chip) Reset() []byte {
 
 func (c *Chip) loseRAM() {
 	c.mem.Rollback()
-	c.selected = nil
-	c.session = session{}
-	c.personal = personalization{}
-	c.page = statusPage{}
+	c.channels = [channelCount]*logical{{}}
+	c.logical = c.channels[0]
+	c.pending = nil
 	for _, a := range c.reg.apps {
 		a.code = nil
 	}
@@ -140,20 +146,48 @@ func (c *Chip) State() CardState {
 	return c.reg.state
 }
 
-// Transmit executes one command APDU. It fails with ErrNoPower, or with the
-// context's error when that is done before the command begins; everything
+// Transmit executes one command APDU, or one TPDU when the chip speaks T=0. It
+// fails with ErrNoPower, or with the context's error when that is done before
+// the command begins, or before the answer of a slow chip is out; everything
 // else is a status word.
 func (c *Chip) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	answer, timing, err := c.transmit(command)
+	if err != nil || timing == (Timing{}) {
+		return answer, err
+	}
+	if err := c.sleep(ctx, timing.of(len(command)+len(answer))); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+func (c *Chip) transmit(command []byte) ([]byte, Timing, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.powered {
-		return nil, ErrNoPower
+		return nil, Timing{}, ErrNoPower
 	}
-	data, sw := c.guarded(func() ([]byte, apdu.StatusWord) { return c.execute(command) })
-	return apdu.Response{Data: data, SW: sw}.Bytes(), nil
+	run := c.execute
+	if c.reg.t0 {
+		run = c.tpdu
+	}
+	data, sw := c.guarded(func() ([]byte, apdu.StatusWord) { return run(command) })
+	return apdu.Response{Data: data, SW: sw}.Bytes(), c.reg.timing, nil
+}
+
+// wait is the default of Config.Sleep.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // guarded runs one command and commits what it wrote. A panic undoes it.
@@ -194,16 +228,25 @@ func (c *Chip) execute(raw []byte) ([]byte, apdu.StatusWord) {
 	if cmd.CLA == 0xFF {
 		return nil, apdu.SWClassNotSupported
 	}
-	if channel(cmd.CLA) != 0 {
+	n, cla := channel(cmd.CLA)
+	if c.channels[n] == nil {
 		return nil, apdu.SWLogicalChannelNotSupported
 	}
+	cmd.CLA = cla
+	c.logical = c.channels[n]
+	defer func() { c.logical = c.channels[0] }()
 	if cmd.CLA == 0x00 {
 		switch {
 		case cmd.INS == insSelect && cmd.P1 == 0x04:
 			return c.selectByName(cmd)
 		case cmd.INS == insManageChannel:
-			return nil, apdu.SWLogicalChannelNotSupported
+			return c.manageChannel(n, cmd)
 		}
+	}
+	if c.selected != nil && (c.reg.state == CardLocked || c.reg.state == Terminated) {
+		// From another channel, while this one had an application selected.
+		c.selected = nil
+		c.closeSession()
 	}
 	if c.selected == nil {
 		return c.domain(cmd)
@@ -211,19 +254,6 @@ func (c *Chip) execute(raw []byte) ([]byte, apdu.StatusWord) {
 	e := &env{chip: c, app: c.selected}
 	defer e.end()
 	return c.selected.code.Process(e, cmd)
-}
-
-// channel is the logical channel of a class byte (ISO/IEC 7816-4 clause
-// 5.4.1; GPC_SPE_034 v2.3.1 section 11.1.4 for classes 80 to 8F and C0 to
-// EF). Other proprietary classes have none.
-func channel(cla byte) int {
-	switch {
-	case cla < 0x20, cla >= 0x80 && cla < 0x90:
-		return int(cla & 0x03)
-	case cla >= 0x40 && cla < 0x80, cla >= 0xC0 && cla < 0xF0:
-		return 4 + int(cla&0x0F)
-	}
-	return 0
 }
 
 // selectByName is SELECT with P1 = 04 (GPC_SPE_034 v2.3.1 sections 6.4.2 and
@@ -248,6 +278,9 @@ func (c *Chip) selectByName(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	}
 	if c.reg.state == CardLocked && target != nil {
 		return nil, apdu.SWFunctionNotSupported
+	}
+	if c.selectedElsewhere(target) {
+		return nil, apdu.SWConditionsOfUseNotSatisfied // no application is multi-selectable
 	}
 	data, sw := c.enter(target, cmd)
 	if cmd.P2&0x0C == 0x0C {

@@ -64,12 +64,8 @@ func (f *Faulty) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		return nil, ErrTorn
 	}
 	if f.Delay > 0 {
-		t := time.NewTimer(f.Delay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := wait(ctx, f.Delay); err != nil {
+			return nil, err
 		}
 	}
 	out, err := f.Chip.Transmit(ctx, command)

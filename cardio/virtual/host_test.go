@@ -311,3 +311,17 @@ func putKeys(old byte, k Keys, dek []byte) apdu.Command {
 	}
 	return cmd(insPutKey, old, 0x81, data...)
 }
+
+// cardFunc is a card that is a function.
+type cardFunc func([]byte) []byte
+
+func (f cardFunc) Transmit(_ context.Context, command []byte) ([]byte, error) { return f(command), nil }
+
+func transmit(t testing.TB, c *Chip, command []byte) []byte {
+	t.Helper()
+	out, err := c.Transmit(context.Background(), command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -149,6 +149,9 @@ func (c *Chip) delete(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if a == nil {
 		return nil, apdu.SWReferencedDataNotFound
 	}
+	if c.selectedElsewhere(a) {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
 	space := c.mem.Space(appSpace + aidKey(a.aid))
 	for _, k := range space.Keys("") {
 		space.Delete(k)

@@ -446,7 +446,7 @@ func TestClassAndChannelRefusals(t *testing.T) {
 	h.want(apdu.SWLogicalChannelNotSupported, "01A4040000")
 	h.want(apdu.SWLogicalChannelNotSupported, "81CA006600")
 	h.want(apdu.SWLogicalChannelNotSupported, "40A4040000")
-	h.want(apdu.SWLogicalChannelNotSupported, "0070000001")
+	h.want(apdu.SWIncorrectP1P2, "0070400001")
 	h.want(apdu.SWClassNotSupported, "FFCA000000")
 	h.want(apdu.SWClassNotSupported, "90CA006600")
 	h.want(apdu.SWInstructionNotSupported, "80AA000000")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"io"
+	"slices"
 
 	"cardbureau/cardio/apdu"
 )
@@ -139,6 +140,9 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	}
 	if len(cmd.Data) != 2*s.length {
 		return nil, apdu.SWWrongLength
+	}
+	if !slices.Contains(c.reg.keys, s.keys) || s.scp02 != nil && uint32(s.scp02.sequence) != s.keys.sequence {
+		return nil, apdu.SWConditionsOfUseNotSatisfied // another channel was quicker
 	}
 	s.keys.failures++
 	c.reg.putCounters(s.keys)

@@ -27,19 +27,36 @@ func (r *registry) pageSize() int {
 	return 239
 }
 
-// getStatus is GET STATUS (GPC_SPE_034 v2.3.1 section 11.4), tagged answers
-// only: P2 = 02, continued with 03.
+// Scopes of GET STATUS: bits of P1 (GPC_SPE_034 v2.3.1 table 11-32).
+const (
+	scopeISD          = 0x80
+	scopeApplications = 0x40
+	scopeLoadFiles    = 0x20
+	scopeModules      = 0x10 // load files with their modules
+)
+
+// getStatus is GET STATUS (GPC_SPE_034 v2.3.1 section 11.4): P1 any sum of the
+// scopes, whose entries come in this order; tagged answers only, P2 = 02,
+// continued with 03.
 func (c *Chip) getStatus(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	page := c.page
 	c.page = statusPage{}
-	switch cmd.P1 {
-	case 0x80, 0x40, 0x20, 0x10:
-	default:
+	if cmd.P1&0xF0 == 0 || cmd.P1&0x0F != 0 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	untagged := c.reg.has(QuirkUntaggedStatus)
+	if untagged && cmd.P1 == scopeModules {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	switch cmd.P2 {
-	case 0x02:
-	case 0x03:
+	case 0x02, 0x00:
+		if untagged != (cmd.P2 == 0x00) {
+			return nil, apdu.SWIncorrectP1P2
+		}
+	case 0x03, 0x01:
+		if untagged != (cmd.P2 == 0x01) {
+			return nil, apdu.SWIncorrectP1P2
+		}
 		if page.p1 != cmd.P1 || len(page.rest) == 0 {
 			return nil, apdu.SWConditionsOfUseNotSatisfied
 		}
@@ -62,11 +79,40 @@ func (c *Chip) getStatus(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if !ok {
 		return nil, apdu.SWWrongData
 	}
-	entries := c.entries(cmd.P1, criteria[0].Value, want)
+	if untagged {
+		want = nil
+	}
+	var entries [][]byte
+	for _, scope := range []byte{scopeISD, scopeApplications, scopeLoadFiles, scopeModules} {
+		if cmd.P1&scope == 0 || scope == scopeLoadFiles && cmd.P1&scopeModules != 0 && !untagged {
+			continue // the entries with modules say the same and more
+		}
+		entries = append(entries, c.entries(scope, criteria[0].Value, want)...)
+	}
 	if len(entries) == 0 {
 		return nil, apdu.SWReferencedDataNotFound
 	}
+	if untagged {
+		for i, e := range entries {
+			entries[i] = untaggedEntry(e)
+		}
+	}
 	return c.sendPage(cmd.P1, entries)
+}
+
+// untaggedEntry is an entry in the deprecated form: AID length, AID, life
+// cycle, and the first byte of the privileges, 00 where there are none (table
+// 11-35).
+func untaggedEntry(tagged []byte) []byte {
+	aid, _ := tlv.Path(tagged, 0xE3, 0x4F)
+	state, _ := tlv.Path(tagged, 0xE3, 0x9F70)
+	privileges, _ := tlv.Path(tagged, 0xE3, 0xC5)
+	out := append([]byte{byte(len(aid))}, aid...)
+	out = append(out, state...)
+	if len(privileges) == 0 {
+		return append(out, 0)
+	}
+	return append(out, privileges[0])
 }
 
 func (c *Chip) sendPage(p1 byte, entries [][]byte) ([]byte, apdu.StatusWord) {
@@ -120,27 +166,27 @@ func (c *Chip) entries(p1 byte, prefix []byte, want map[tlv.Tag]bool) [][]byte {
 		out = append(out, tlv.Encode(0xE3, b))
 	}
 	switch p1 {
-	case 0x80:
+	case scopeISD:
 		p := uint32(isdPrivileges)
 		if c.reg.cardReset() == nil {
 			p |= PrivilegeCardReset
 		}
 		add(c.reg.isd, tlv.Object{Tag: 0x9F70, Value: []byte{byte(c.reg.state)}},
 			tlv.Object{Tag: 0xC5, Value: privilegeBytes(p)})
-	case 0x40:
+	case scopeApplications:
 		for _, a := range c.reg.apps {
 			add(a.aid, tlv.Object{Tag: 0x9F70, Value: []byte{a.state}},
 				tlv.Object{Tag: 0xC5, Value: privilegeBytes(a.privileges)},
 				tlv.Object{Tag: 0xC4, Value: a.loadFile},
 				tlv.Object{Tag: 0xCC, Value: c.reg.isd})
 		}
-	case 0x20, 0x10:
+	case scopeLoadFiles, scopeModules:
 		for _, f := range c.reg.loadFiles {
 			objects := []tlv.Object{
 				{Tag: 0x9F70, Value: []byte{0x01}}, // LOADED
 				{Tag: 0xCE, Value: f.Version[:]},
 			}
-			if p1 == 0x10 {
+			if p1 == scopeModules {
 				for _, m := range f.Modules {
 					objects = append(objects, tlv.Object{Tag: 0x84, Value: m})
 				}

@@ -101,6 +101,7 @@ func (a *Applet) Select(_ virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWor
 		a.reset()
 		return nil, apdu.SWSuccess
 	}
+	cmd.P2 &^= 0x02 // the next occurrence: the chip has found it
 	answer, sw := selectAnswer(cmd, applicationFCI)
 	if !sw.OK() {
 		return nil, sw

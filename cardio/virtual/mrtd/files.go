@@ -155,7 +155,8 @@ func (a *Applet) selectFile(e virtual.Env, c secured) ([]byte, apdu.StatusWord) 
 func (a *Applet) selectMasterFile(c secured) ([]byte, apdu.StatusWord) {
 	a.at, a.current, a.content, a.pinOK = masterFile, file{}, nil, false
 	return selectAnswer(c.Command, func() []byte {
-		return tlv.Encode(0x83, []byte{byte(fidMasterFile >> 8), byte(fidMasterFile & 0xFF)})
+		out := tlv.Encode(0x82, []byte{0x38}) // a DF, not shareable
+		return tlv.Append(out, 0x83, []byte{byte(fidMasterFile >> 8), byte(fidMasterFile & 0xFF)})
 	})
 }
 

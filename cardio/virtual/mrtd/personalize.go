@@ -87,9 +87,9 @@ const (
 //	8006  try limit 1 … 15 ‖ unblocking key          1 + 8 ASCII digits
 //	7FFF  completion, empty, a sequence of its own
 //
-// With P1 b7 b6 = 11 every value is padded with 80 00 … to whole blocks of 16
-// bytes and enciphered under the channel's data encryption key; secrets are
-// taken in no other way (6982 otherwise).
+// With P1 b7 b6 = 11 every value is padded with 80 00 … to whole blocks, of 16
+// bytes in SCP03 and of 8 or 16 in SCP02, and enciphered under the channel's
+// data encryption key; secrets are taken in no other way (6982 otherwise).
 //
 // Completion is refused with 6985 unless EF.COM, EF.SOD, DG1, DG2 and
 // EF.CardAccess are there, 8001 to 8003, 8004 where there is a DG14, and 8005

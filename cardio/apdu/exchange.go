@@ -28,7 +28,9 @@ func Send(ctx context.Context, card Card, c Command) (Response, error) {
 // SendRaw sends command bytes as they are (a wrapped command must not be
 // re-encoded) with the same continuation rules as Send: GET RESPONSE goes to
 // the same logical channel without the secure messaging bits, and 6Cxx repeats
-// the very same bytes with the Le the card asked for (ISO/IEC 7816-3 12.2).
+// the very same bytes with the Le the card asked for (ISO/IEC 7816-3 12.2),
+// once: a card that corrects its own correction would be sent the command
+// again and again.
 func SendRaw(ctx context.Context, card Card, raw []byte) (Response, error) {
 	if len(raw) < 4 {
 		return Response{}, fmt.Errorf("%w: %d bytes, a header has 4", ErrMalformed, len(raw))
@@ -45,13 +47,17 @@ func SendRaw(ctx context.Context, card Card, raw []byte) (Response, error) {
 		return r, nil
 	}
 	var data []byte
-	last := raw
+	last, corrected := raw, false
 	for i := 0; i < maxContinuations; i++ {
 		switch r.SW.SW1() {
 		case 0x61:
 			data = append(data, r.Data...)
-			last = []byte{channelOnly(raw[0]), 0xC0, 0, 0, r.SW.SW2()}
+			last, corrected = []byte{channelOnly(raw[0]), 0xC0, 0, 0, r.SW.SW2()}, false
 		case 0x6C:
+			if corrected {
+				return Response{}, fmt.Errorf("apdu: the card corrected the Le that it asked for")
+			}
+			corrected = true
 			if last, err = withLe(last, r.SW.SW2()); err != nil {
 				return Response{}, err
 			}

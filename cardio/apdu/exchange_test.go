@@ -81,6 +81,19 @@ type cardFunc func([]byte) ([]byte, error)
 
 func (f cardFunc) Transmit(_ context.Context, c []byte) ([]byte, error) { return f(c) }
 
+// TestLeIsCorrectedOnce: a command of case 4 that a reader sends without its
+// Le would be executed at every repetition.
+func TestLeIsCorrectedOnce(t *testing.T) {
+	n := 0
+	_, err := apdu.SendRaw(context.Background(), cardFunc(func([]byte) ([]byte, error) {
+		n++
+		return []byte{0x6C, byte(n)}, nil
+	}), []byte{0x80, 0xE2, 0, 0, 1, 7, 0})
+	if err == nil || n != 2 {
+		t.Errorf("%d commands, error %v", n, err)
+	}
+}
+
 func TestContinuationsEnd(t *testing.T) {
 	for _, answer := range [][]byte{{0x61, 0x00}, {0x6C, 0x10}} {
 		n := 0

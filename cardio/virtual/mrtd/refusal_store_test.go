@@ -2,6 +2,7 @@ package mrtd
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"cardbureau/cardio/apdu"
@@ -140,4 +141,39 @@ func TestCompletion(t *testing.T) {
 		c.Memory().Delete(key)
 	}
 	must(t, c.complete(), apdu.SWSuccess)
+}
+
+// blocks8 is a channel whose data encryption key has blocks of 8 bytes, as
+// SCP02's, and enciphers nothing.
+type blocks8 struct{ *chip }
+
+func (blocks8) DecipherDEK(data []byte) ([]byte, error) {
+	if len(data) == 0 || len(data)%8 != 0 {
+		return nil, errors.New("no")
+	}
+	return bytes.Clone(data), nil
+}
+
+// TestPaddingOfSecrets takes secrets padded to whole blocks of 8 or of 16
+// bytes, and none with a block of padding too much.
+func TestPaddingOfSecrets(t *testing.T) {
+	c := newChip(t)
+	e := blocks8{c}
+	for id, value := range map[dgi][]byte{
+		dgiBACKeys: make([]byte, 32), dgiPACEMRZ: make([]byte, 20), dgiPACECAN: []byte("123456"),
+		dgiPIN: []byte("\x03123456"), dgiPUK: []byte("\x0312345678"),
+	} {
+		for _, size := range []int{8, 16} {
+			if _, sw := c.applet.StoreData(e, 0xE8, 0, grouping{id, icao.Pad(value, size)}.bytes()); !sw.OK() {
+				t.Errorf("%04X padded to %d: %v", uint16(id), size, sw)
+			}
+		}
+		over := append(icao.Pad(value, 16), make([]byte, 16)...)
+		if _, sw := c.applet.StoreData(e, 0xE8, 0, grouping{id, over}.bytes()); sw != apdu.SWWrongData {
+			t.Errorf("%04X with a block of padding too much: %v", uint16(id), sw)
+		}
+		if _, sw := c.applet.StoreData(e, 0xE8, 0, grouping{id, icao.Pad(value, 8)[1:]}.bytes()); sw != apdu.SWWrongData {
+			t.Errorf("%04X in no whole blocks: %v", uint16(id), sw)
+		}
+	}
 }

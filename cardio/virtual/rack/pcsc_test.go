@@ -3,6 +3,8 @@ package rack
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
+	"errors"
 	"testing"
 	"time"
 
@@ -20,12 +22,17 @@ func TestMain(m *testing.M) { pcscdtest.Main(m, 1, func(d *pcscd.Daemon) { daemo
 // inReader puts a blank into a real virtual reader and connects to it.
 func inReader(t testing.TB) (*running, *pcsc.Conn) {
 	t.Helper()
+	return inReaderOf(t, func(*virtual.Blank) {}, virtual.DefaultATR)
+}
+
+func inReaderOf(t testing.TB, change func(*virtual.Blank), answer []byte) (*running, *pcsc.Conn) {
+	t.Helper()
 	if daemon == nil {
 		t.Skip("no virtual readers here")
 	}
 	s := daemon.Slots()[0]
 	dir := t.TempDir()
-	blank(t, dir, 1)
+	blankOf(t, dir, 1, change)
 	r := start(t, dir, Slot{Reader: s.Reader, Port: s.Port})
 	c, err := pcsc.Open()
 	if err != nil {
@@ -39,7 +46,7 @@ func inReader(t testing.TB) (*running, *pcsc.Conn) {
 	}
 	r.do(Request{Op: "next"})
 	atr, err := c.WaitCard(ctx, s.Reader)
-	if err != nil || !bytes.Equal(atr, virtual.DefaultATR) {
+	if err != nil || !bytes.Equal(atr, answer) {
 		t.Fatalf("ATR %X %v", atr, err)
 	}
 	conn, err := c.Connect(ctx, s.Reader)
@@ -71,6 +78,49 @@ func TestThroughPCSC(t *testing.T) {
 		t.Fatalf("%v %v", got.SW, err)
 	}
 	if s := r.do(Request{Op: "status"}).Slots[0]; s.APDUs != 5 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestT0ThroughPCSC has a whole exchange with a chip of T=0 in a real virtual
+// reader: what the chip does not take as a TPDU it refuses.
+func TestT0ThroughPCSC(t *testing.T) {
+	r, conn := inReaderOf(t, func(b *virtual.Blank) {
+		key := bytes.Repeat([]byte{0x40}, 16)
+		keys := virtual.Keys{Type: virtual.TripleDES, Version: 0x20, ENC: key, MAC: key, DEK: key}
+		*b = virtual.LDSBlank(b.Serial, keys)
+		b.T0 = true
+	}, virtual.DefaultT0ATR)
+	ctx := t.Context()
+	must := func(c apdu.Command, want int) []byte {
+		t.Helper()
+		data, err := apdu.Must(ctx, conn, c)
+		if err != nil || len(data) != want {
+			t.Fatalf("%v: %X %v", c, data, err)
+		}
+		return data
+	}
+	isd, _ := hex.DecodeString(virtual.IssuerSecurityDomainAID)
+	must(apdu.Command{INS: 0x10}, 1)                                                // case 1, with an answer nevertheless
+	must(apdu.Command{INS: 0xA4, P1: 4, Ne: 256}, 18)                               // case 2
+	must(apdu.Command{INS: 0xA4, P1: 4, Data: isd, Ne: 256}, 18)                    // case 4
+	must(apdu.Command{INS: 0xA4, P1: 4, P2: 0x0C, Data: isd}, 0)                    // case 3
+	must(apdu.Command{CLA: 0x80, INS: 0xCA, P1: 0x9F, P2: 0x7F, Ne: 256}, 45)       // 6Cxx
+	must(apdu.Command{CLA: 0x80, INS: 0xCA, P1: 0x9F, P2: 0x7F, Ne: 1}, 45)         // from below too
+	must(apdu.Command{CLA: 0x80, INS: 0x50, Data: []byte("hostchal"), Ne: 256}, 28) // INITIALIZE UPDATE
+	if n := must(apdu.Command{INS: 0x70, Ne: 1}, 1); n[0] != 1 {                    // and on another channel
+		t.Fatalf("channel %X", n)
+	}
+	must(apdu.Command{CLA: 0x01, INS: 0xA4, P1: 4, Data: isd, Ne: 256}, 18)
+	got, err := apdu.Send(ctx, conn, apdu.Command{CLA: 0x84, INS: 0xF2, P1: 0x80, P2: 2, Data: make([]byte, 10), Ne: 256})
+	if err != nil || got.SW != apdu.SWSecurityStatusNotSatisfied {
+		t.Fatalf("%v %v", got.SW, err)
+	}
+	long := apdu.Command{CLA: 0x80, INS: 0xE2, Data: make([]byte, 300)}
+	if _, err := apdu.Send(ctx, conn, long); err == nil || errors.Is(err, apdu.ErrInDoubt) {
+		t.Errorf("an extended command over T=0: %v", err)
+	}
+	if s := r.do(Request{Op: "status"}).Slots[0]; s.APDUs < 12 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -46,8 +46,15 @@ func factory(mem *nvm.Memory) (*virtual.Chip, error) {
 
 func blank(t testing.TB, dir string, number uint32) string {
 	t.Helper()
+	return blankOf(t, dir, number, func(*virtual.Blank) {})
+}
+
+func blankOf(t testing.TB, dir string, number uint32, change func(*virtual.Blank)) string {
+	t.Helper()
 	key := bytes.Repeat([]byte{0x40}, 16)
-	name, err := NewBlank(dir, virtual.LDSBlank(virtual.NewSerial(1, number), virtual.Keys{Version: 0x30, ENC: key, MAC: key, DEK: key}))
+	b := virtual.LDSBlank(virtual.NewSerial(1, number), virtual.Keys{Version: 0x30, ENC: key, MAC: key, DEK: key})
+	change(&b)
+	name, err := NewBlank(dir, b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,6 +128,24 @@ func TestChain(t *testing.T) {
 	}
 }
 
+func TestAfterWarning(t *testing.T) {
+	for _, v := range [][3]string{
+		{"84f24002024f0000", "6310", "00c0000000"},
+		{"81f24002024f0000", "6282", "01c0000000"},
+		{"e5f24002024f0000", "6200", "45c0000000"},
+		{"00200081023132", "63c2", ""},       // no answer expected
+		{"0020008102313200", "63c2", ""},     // a counter
+		{"00b0000000", "6282", ""},           // case 2
+		{"84f24002024f0000", "9000", ""},     //
+		{"84f24002024f0000", "01026310", ""}, // data is there
+		{"84f2", "6310", ""},
+	} {
+		if got := apdu.AfterWarning(unhex(t, v[0]), unhex(t, v[1])); hex.EncodeToString(got) != v[2] {
+			t.Errorf("%s, %s: %x", v[0], v[1], got)
+		}
+	}
+}
+
 func TestForT0(t *testing.T) {
 	for in, want := range map[string]string{
 		"80f0800f":           "80f0800f00",

@@ -22,3 +22,21 @@ func ForT0(raw []byte) ([]byte, error) {
 	}
 	return raw, nil
 }
+
+// AfterWarning is the GET RESPONSE that fetches what a card over T=0 holds
+// back behind a warning: 62xx or 63xx (but not 63Cx) without data, to a
+// command with data that expects an answer. Most cards announce it with 61xx
+// and warn at the end; UICCs and others warn at once (ETSI TS 102 221 clause
+// 7.3.1.1.4, case 4). It is nil when there is nothing to ask for. A card that
+// has no data answers it with an error, which changes nothing.
+func AfterWarning(raw, response []byte) []byte {
+	c, err := Parse(raw)
+	if err != nil || len(c.Data) == 0 || c.Ne == 0 || len(response) != 2 {
+		return nil
+	}
+	switch sw := StatusWord(response[0])<<8 | StatusWord(response[1]); {
+	case sw.SW1() == 0x62, sw.SW1() == 0x63 && sw.SW2()&0xF0 != 0xC0:
+		return []byte{channelOnly(c.CLA), 0xC0, 0, 0, 0}
+	}
+	return nil
+}

@@ -122,12 +122,43 @@ func (c *Conn) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if len(command) < 4 {
 		return nil, fmt.Errorf("%w: %d bytes, a header has 4", apdu.ErrMalformed, len(command))
 	}
-	if c.card.ActiveProtocol() == scard.ProtocolT0 {
-		var err error
-		if command, err = apdu.ForT0(command); err != nil {
-			return nil, err
-		}
+	if c.card.ActiveProtocol() != scard.ProtocolT0 {
+		return c.send(ctx, command)
 	}
+	tpdu, err := apdu.ForT0(command)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.send(ctx, tpdu)
+	if err != nil {
+		return nil, err
+	}
+	if fetch := apdu.AfterWarning(command, response); fetch != nil {
+		return c.fetch(ctx, fetch, response)
+	}
+	return response, nil
+}
+
+// fetch asks for the data behind a warning, which stays the status word.
+func (c *Conn) fetch(ctx context.Context, command, warning []byte) ([]byte, error) {
+	response, err := c.send(ctx, command)
+	if err == nil && len(response) == 2 && response[0] == 0x6C {
+		command[4] = response[1]
+		response, err = c.send(ctx, command)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(response) == 2:
+		return warning, nil
+	case response[len(response)-2] == 0x61:
+		return response, nil // more of it: the caller goes on as always
+	}
+	return append(response[:len(response)-2], warning...), nil
+}
+
+// send sends bytes as they are.
+func (c *Conn) send(ctx context.Context, command []byte) ([]byte, error) {
 	var response []byte
 	err := c.context.worker.do(ctx, c.timeout, func() error {
 		out, err := c.card.Transmit(command)

@@ -44,9 +44,7 @@ func (k *desKey) deriveSCP02(constant, sequence uint16) *desKey {
 	data := make([]byte, 16)
 	data[0], data[1] = byte(constant>>8), byte(constant)
 	data[2], data[3] = byte(sequence>>8), byte(sequence)
-	var iv [8]byte
-	cipher.NewCBCEncrypter(k.triple, iv[:]).CryptBlocks(data, data)
-	return mustDESKey(data)
+	return mustDESKey(k.encryptCBC(data))
 }
 
 // fullMAC is the MAC of cryptograms: 3DES in CBC mode, zero ICV, over the

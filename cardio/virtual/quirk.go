@@ -35,10 +35,15 @@ const (
 	// CIN and key diversification data are what identifies the chip: in the
 	// trace of a UICC in GlobalPlatformPro issue 253.
 	QuirkNoCPLC Quirk = "no-cplc"
+	// QuirkWarningFirst: over T=0 a warning (6310 of GET STATUS) comes in
+	// place of 61xx, and GET RESPONSE then gives the data with 9000: in a
+	// trace in GlobalPlatformPro issue 124; ETSI TS 102 221 clause 7.3.1.1.4
+	// has both ways.
+	QuirkWarningFirst Quirk = "warning-first"
 )
 
 // Quirks are all of them.
-var Quirks = []Quirk{QuirkCountDataOnly, QuirkUntaggedStatus, QuirkFactoryVersion, QuirkNoCPLC}
+var Quirks = []Quirk{QuirkCountDataOnly, QuirkUntaggedStatus, QuirkFactoryVersion, QuirkNoCPLC, QuirkWarningFirst}
 
 // factoryVersion is the key version of QuirkFactoryVersion.
 const factoryVersion = 0xFF
@@ -84,6 +89,9 @@ func (o *options) check() error {
 	}
 	if o.has(QuirkCountDataOnly) && o.protocol != 3 {
 		return fmt.Errorf("virtual: %s is a quirk of SCP03", QuirkCountDataOnly)
+	}
+	if o.has(QuirkWarningFirst) && !o.t0 {
+		return fmt.Errorf("virtual: %s is a quirk of T=0", QuirkWarningFirst)
 	}
 	if o.timing.PerCommand < 0 || o.timing.PerByte < 0 {
 		return fmt.Errorf("virtual: a chip cannot be faster than it is")

@@ -64,11 +64,42 @@ func TestSCP02Vector(t *testing.T) {
 	}
 }
 
-// TestDESKeyCheckValues: the check value that tools print for the public test
-// key 40 … 4F (GlobalPlatformPro).
+// TestDESKeyCheckValues are those of the public test key 40 … 4F that tools
+// print, and of the keys that EMV's scheme diversifies from it in
+// GlobalPlatformPro's tests: six bytes of card data, F0, number; the same with
+// 0F; enciphered under the master key.
 func TestDESKeyCheckValues(t *testing.T) {
 	if got := mustDESKey(unhex(t, "404142434445464748494a4b4c4d4e4f")).kcv(); !bytes.Equal(got, unhex(t, "8baf47")) {
 		t.Errorf("%X", got)
+	}
+	var file struct {
+		Schemes []struct {
+			Scheme, Master string
+			Data           string   `json:"keyDiversificationData"`
+			KCV            []string `json:"kcv"`
+		} `json:"diversificationKcv"`
+	}
+	b, err := os.ReadFile("testdata/globalplatform.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &file); err != nil || len(file.Schemes) == 0 {
+		t.Fatal("the vectors are not there", err)
+	}
+	for _, v := range file.Schemes {
+		if v.Scheme != "emv" {
+			continue
+		}
+		master, card := mustDESKey(unhex(t, v.Master)), unhex(t, v.Data)[4:10]
+		for i, want := range v.KCV {
+			key := make([]byte, 0, 16)
+			for _, half := range []byte{0xF0, 0x0F} {
+				key = append(key, master.encryptCBC(append(bytes.Clone(card), half, byte(i+1)))...)
+			}
+			if got := mustDESKey(key).kcv(); !bytes.Equal(got, unhex(t, want)) {
+				t.Errorf("key %d: KCV %X, want %s", i+1, got, want)
+			}
+		}
 	}
 }
 
@@ -317,4 +348,21 @@ func TestBlanksThatMakeNoSense(t *testing.T) {
 			t.Errorf("%s is manufactured", name)
 		}
 	}
+}
+
+// FuzzSCP02 sends a command as it is, and under the right C-MAC, into a
+// session: nothing fails but with a status word.
+func FuzzSCP02(f *testing.F) {
+	for _, s := range []string{"80F28002024F00", "80D800810122", "807A10010201", "80780003", "80CA0066", "80E2900003450107"} {
+		f.Add(unhex(f, s))
+	}
+	f.Fuzz(func(t *testing.T, command []byte) {
+		h, c := newHost02(t, 0x75, nil)
+		h.open(0x13)
+		if parsed, err := apdu.Parse(command); err == nil && len(parsed.Data) < 230 && !parsed.Extended {
+			parsed.CLA = 0x80
+			transmit(t, c, h.wrap(parsed))
+		}
+		transmit(t, c, command)
+	})
 }

@@ -73,6 +73,10 @@ func (c *Chip) incoming(header [headerSize]byte, b []byte) ([]byte, apdu.StatusW
 	}
 	n, _ := channel(header[0])
 	c.pending = &outgoing{channel: n, fetch: true, data: out, sw: sw}
+	if c.reg.has(QuirkWarningFirst) && (sw.SW1() == 0x62 || sw.SW1() == 0x63) {
+		c.pending.sw = apdu.SWSuccess
+		return nil, sw
+	}
 	return nil, swBytesWaiting | waitingBytes(out)
 }
 

@@ -3,6 +3,7 @@ package virtual
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"testing"
 
 	"cardbureau/cardio/apdu"
@@ -172,6 +173,30 @@ func TestSecureChannelsOverT0(t *testing.T) {
 	h2.must(apdu.SWSuccess, cmd(insGetStatus, 0xE0, 2, 0x4F, 0))
 	h2.must(apdu.SWSuccess, cmd(insGetData, 0, 0x66))
 	h2.must(apdu.SWSuccess, h2.putKeys(0, desKeys(0x21)))
+}
+
+// TestQuirkWarningFirst: the page of GET STATUS that 6310 says is not the last
+// waits for GET RESPONSE.
+func TestQuirkWarningFirst(t *testing.T) {
+	h, c := newT0(t, func(b *Blank) {
+		b.Quirks = []Quirk{QuirkWarningFirst}
+		lds, file := mustHex(LDSAID), mustHex(LDSLoadFileAID)
+		for i := range byte(8) {
+			b.Applications = append(b.Applications, Installation{AID: append(bytes.Clone(lds), i), Module: lds, LoadFile: file})
+		}
+	})
+	h.card = wholeExchange{&reader{chip: c}}
+	h.open(0x01)
+	h.card = c
+	b := h.wrap(cmd(insGetStatus, 0x40, 2, 0x4F, 0))
+	h.want(swMoreData, fmt.Sprintf("%X", b[:len(b)-1]))
+	_, sw := h.hex("00C0000000")
+	if sw.SW1() != 0x6C {
+		t.Fatalf("%v", sw)
+	}
+	if data := h.want(apdu.SWSuccess, fmt.Sprintf("00C00000%02X", sw.SW2())); len(data) < 200 || data[0] != 0xE3 {
+		t.Errorf("%X", data)
+	}
 }
 
 func FuzzTPDU(f *testing.F) {

@@ -125,6 +125,19 @@ func TestT0ThroughPCSC(t *testing.T) {
 	}
 }
 
+// TestDataBehindAWarning: over T=0 the card may warn first and be asked then.
+func TestDataBehindAWarning(t *testing.T) {
+	for name, quirks := range map[string][]virtual.Quirk{"announced": nil, "warning first": {virtual.QuirkWarningFirst}} {
+		t.Run(name, func(t *testing.T) {
+			_, conn := inReaderOf(t, func(b *virtual.Blank) { b.T0, b.Quirks = true, quirks }, virtual.DefaultT0ATR)
+			got, err := apdu.Send(t.Context(), conn, apdu.Command{INS: 0x20, Data: []byte{1, 2, 3}, Ne: 256})
+			if err != nil || got.SW != 0x6310 || !bytes.Equal(got.Data, []byte{1, 2, 3}) {
+				t.Errorf("%X %v %v", got.Data, got.SW, err)
+			}
+		})
+	}
+}
+
 // BenchmarkThroughPCSC is the raw rate: client, pcscd, vpcd, rack, chip.
 func BenchmarkThroughPCSC(b *testing.B) {
 	_, conn := inReader(b)

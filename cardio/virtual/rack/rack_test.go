@@ -20,14 +20,18 @@ import (
 	"cardbureau/cardio/virtual/nvm"
 )
 
-// counter is an applet: INS 10 counts, lastingly, and answers the count.
+// counter is an applet: INS 10 counts, lastingly, and answers the count; INS 20
+// gives its data back with a warning.
 type counter struct{}
 
 func (counter) Select(virtual.Env, apdu.Command) ([]byte, apdu.StatusWord) {
 	return nil, apdu.SWSuccess
 }
 func (counter) Deselect(virtual.Env) {}
-func (counter) Process(e virtual.Env, _ apdu.Command) ([]byte, apdu.StatusWord) {
+func (counter) Process(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	if cmd.INS == 0x20 {
+		return cmd.Data, 0x6310
+	}
 	n := append([]byte{0}, e.Memory().Get("n")...)
 	v := []byte{n[len(n)-1] + 1}
 	e.Memory().Set("n", v)

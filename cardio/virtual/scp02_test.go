@@ -64,6 +64,56 @@ func TestSCP02Vector(t *testing.T) {
 	}
 }
 
+// TestSCP02Sessions replays the sessions of another project's tests, one of
+// them with C-DECRYPTION.
+func TestSCP02Sessions(t *testing.T) {
+	var file struct {
+		Sessions []struct {
+			Level, InitUpdate, InitUpdateResponse string
+			ExternalAuthenticate                  string
+			Commands                              []struct{ Wrapped, Plain string }
+		}
+	}
+	b, err := os.ReadFile("testdata/scp02-globalplatform-c.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &file); err != nil || len(file.Sessions) == 0 {
+		t.Fatal("the vectors are not there", err)
+	}
+	key := unhex(t, "404142434445464748494a4b4c4d4e4f")
+	for _, v := range file.Sessions {
+		answer := unhex(t, v.InitUpdateResponse)
+		mem := nvm.InMemory()
+		if err := Manufacture(mem, Blank{
+			Protocol: 2, SCP: 0x15, KeyDiversificationData: answer[:10],
+			Keys: Keys{Type: TripleDES, Version: answer[10], ENC: key, MAC: key, DEK: key},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		c := on(t, mem, bytes.NewReader(answer[14:20]))
+		c.reg.keys[0].sequence = uint32(answer[12])<<8 | uint32(answer[13])
+		h := &host{t: t, card: c}
+		if got := h.want(apdu.SWSuccess, v.InitUpdate); !bytes.Equal(got, answer) {
+			t.Fatalf("level %s: INITIALIZE UPDATE %X\nwant %X", v.Level, got, answer)
+		}
+		h.want(apdu.SWSuccess, v.ExternalAuthenticate)
+		for _, command := range v.Commands {
+			wrapped, err := apdu.Parse(unhex(t, command.Wrapped))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, ok := c.session.unwrap(wrapped)
+			if !ok {
+				t.Fatalf("level %s: %s is refused", v.Level, command.Wrapped)
+			}
+			if got, _ := plain.Bytes(); !bytes.Equal(got, unhex(t, command.Plain)) {
+				t.Errorf("level %s: unwrapped %X, want %s", v.Level, got, command.Plain)
+			}
+		}
+	}
+}
+
 // TestDESKeyCheckValues are those of the public test key 40 … 4F that tools
 // print, and of the keys that EMV's scheme diversifies from it in
 // GlobalPlatformPro's tests: six bytes of card data, F0, number; the same with

@@ -232,7 +232,8 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case 0x00C1: // sequence counter of the default key set
 		k := c.reg.keySet(0)
 		if c.reg.protocol == 2 {
-			return tlv.Encode(0xC1, sequenceBytes(k)[1:]), apdu.SWSuccess
+			n := min(k.sequence, maxSequence02)
+			return tlv.Encode(0xC1, []byte{byte(n >> 8), byte(n)}), apdu.SWSuccess
 		}
 		if c.reg.scp&SCP03PseudoRandomChallenge == 0 {
 			return nil, apdu.SWReferencedDataNotFound

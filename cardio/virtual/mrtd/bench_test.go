@@ -32,7 +32,7 @@ type chip struct {
 	dek       []byte
 	domain    *domain // of PACE, where a test wants another
 	storing   bool
-	whole     *virtual.Chip // answers instead, where a test has one
+	whole     apdu.Card // answers instead, where a test has one
 }
 
 func newChip(t testing.TB) *chip {

@@ -2,6 +2,7 @@ package mrtd
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 
@@ -34,9 +35,33 @@ func (f furnished) Select(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusW
 // default after a reset, by its AID in plain and under secure messaging, and
 // with the issuer security domain beside it.
 func TestOnTheChip(t *testing.T) {
+	t.Run("T=1", func(t *testing.T) { onTheChip(t, false) })
+	t.Run("T=0", func(t *testing.T) { onTheChip(t, true) })
+}
+
+// overT0 is a reader of T=0, and whoever continues what it cannot.
+type overT0 struct{ *virtual.Chip }
+
+func (o overT0) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	r, err := apdu.SendRaw(ctx, tpdus(o), command)
+	return r.Bytes(), err
+}
+
+type tpdus struct{ *virtual.Chip }
+
+func (p tpdus) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	command, err := apdu.ForT0(command)
+	if err != nil {
+		return nil, err
+	}
+	return p.Chip.Transmit(ctx, command)
+}
+
+func onTheChip(t *testing.T, t0 bool) {
 	h := newHolder(t)
 	key := bytes.Repeat([]byte{0x42}, 16)
 	blank := virtual.LDSBlank(virtual.NewSerial(1, 1), virtual.Keys{Version: 0x30, ENC: key, MAC: key, DEK: key})
+	blank.T0 = t0
 	whole, err := virtual.New(virtual.Config{
 		Blank:   &blank,
 		Applets: map[string]func() virtual.Applet{AID: func() virtual.Applet { return furnished{New(), h} }},
@@ -45,6 +70,9 @@ func TestOnTheChip(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &chip{t: t, whole: whole}
+	if t0 {
+		c.whole = overT0{whole}
+	}
 	for _, w := range ways {
 		whole.Reset()
 		c.raw("00B09C0000", fmt.Sprintf("%X9000", h.file(fidCardAccess)))

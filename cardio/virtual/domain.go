@@ -123,8 +123,9 @@ func (c *Chip) secured(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case protected:
 		plain, ok := c.session.unwrap(cmd)
 		if !ok {
+			sw := c.session.wrongMAC()
 			c.closeSession()
-			return nil, apdu.SWSecureMessagingIncorrect
+			return nil, sw
 		}
 		cmd = plain
 	}

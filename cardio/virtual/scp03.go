@@ -153,7 +153,7 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 		return nil, apdu.SWAuthenticationFailed
 	}
 	if !s.authentic(cmd) {
-		return nil, apdu.SWSecureMessagingIncorrect
+		return nil, s.wrongMAC()
 	}
 	s.keys.failures = 0
 	if s.scp02 != nil {
@@ -206,6 +206,15 @@ func (s *session) authentic(cmd apdu.Command) bool {
 	}
 	t.rmacICV = t.cmac
 	return true
+}
+
+// wrongMAC is the status word of a wrong C-MAC or padding: SCP02 has no other
+// for it than that of its conditions (GPC_SPE_034 v2.3.1 table 11-10).
+func (s *session) wrongMAC() apdu.StatusWord {
+	if s.scp02 != nil {
+		return apdu.SWSecurityStatusNotSatisfied
+	}
+	return apdu.SWSecureMessagingIncorrect
 }
 
 // verify checks the C-MAC at the end of the data field over the chaining

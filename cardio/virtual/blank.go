@@ -154,8 +154,9 @@ type Blank struct {
 	// INITIALIZE UPDATE; the serial when nil.
 	KeyDiversificationData []byte
 	// IIN and CIN are the issuer identification and the card image number
-	// that GET DATA 42 and 45 answer, 1 to 16 bytes each; DefaultIIN and the
-	// serial when nil.
+	// that GET DATA 42 and 45 answer, at most 16 bytes each; DefaultIIN and
+	// the serial when nil, and none when empty: the card then claims no
+	// identification scheme in its recognition data.
 	IIN, CIN []byte
 	Quirks   []Quirk
 	Timing   Timing // the zero value answers at once
@@ -239,8 +240,12 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 	s.Set("i", []byte{b.SCP})
 	s.Set("limit", []byte{byte(limit)})
 	s.Set("state", []byte{byte(OpReady)})
-	s.Set(dataKey42, iin)
-	s.Set(dataKey45, cin)
+	if len(iin) > 0 {
+		s.Set(dataKey42, iin)
+	}
+	if len(cin) > 0 {
+		s.Set(dataKey45, cin)
+	}
 	o := b.options()
 	o.store(s)
 	r := registry{space: s}
@@ -287,8 +292,8 @@ func (b Blank) check() error {
 		}
 	}
 	for _, v := range [][]byte{b.IIN, b.CIN} {
-		if v != nil && (len(v) < 1 || len(v) > 16) {
-			return errors.New("virtual: IIN and CIN have 1 to 16 bytes")
+		if len(v) > 16 {
+			return errors.New("virtual: IIN and CIN have at most 16 bytes")
 		}
 	}
 	if b.MaxFailures < 0 || b.MaxFailures > 255 {

@@ -204,7 +204,9 @@ func (c *Chip) managementData() []byte {
 	var b []byte
 	b = append(b, tlv.Encode(0x06, oidGlobalPlatform)...)
 	b = append(b, tlv.Encode(0x60, tlv.Encode(0x06, oidVersion231))...)
-	b = append(b, tlv.Encode(0x63, tlv.Encode(0x06, oidIdentification))...)
+	if c.reg.space.Get(dataKey42) != nil && c.reg.space.Get(dataKey45) != nil {
+		b = append(b, tlv.Encode(0x63, tlv.Encode(0x06, oidIdentification))...)
+	}
 	// The last arc of the identifier is i, base 128.
 	arcs := []byte{c.reg.protocol, c.reg.scp & 0x7F}
 	b = append(b, tlv.Encode(0x64, tlv.Encode(0x06, oidSecureChannel, arcs))...)

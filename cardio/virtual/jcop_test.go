@@ -39,7 +39,7 @@ func replayHost(t *testing.T, file string, counter uint32) {
 	mem := nvm.InMemory()
 	if err := Manufacture(mem, Blank{
 		Keys: Keys{Version: 0x01, ENC: key, MAC: key, DEK: key}, SCP: SCP03Full,
-		KeyDiversificationData: unhex(t, "03700000000000000000"),
+		KeyDiversificationData: unhex(t, "03700000000000000000"), IIN: []byte{}, CIN: []byte{},
 	}); err != nil {
 		t.Fatal(err)
 	}

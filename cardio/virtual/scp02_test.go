@@ -237,6 +237,27 @@ func TestSCP02TellsTheTruthAboutItself(t *testing.T) {
 	}
 }
 
+// TestIdentificationIsClaimedWhereItIs: the scheme of IIN and CIN stands in
+// card recognition data on cards that have both.
+func TestIdentificationIsClaimedWhereItIs(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		h, _ := newHost02(t, 0x55, func(b *Blank) {
+			if !there {
+				b.IIN = []byte{}
+			}
+		})
+		h.selectISD()
+		recognition := h.want(apdu.SWSuccess, "80CA006600")
+		if _, claimed := tlv.Path(recognition, 0x66, 0x73, 0x63); claimed != there {
+			t.Errorf("card recognition data %X", recognition)
+		}
+		_, sw := h.hex("80CA004200")
+		if sw.OK() != there {
+			t.Errorf("GET DATA 42: %v", sw)
+		}
+	}
+}
+
 // TestSCP02SequenceCounter advances with a success and lasts.
 func TestSCP02SequenceCounter(t *testing.T) {
 	h, c := newHost02(t, 0x55, nil)

@@ -171,9 +171,19 @@ func TestInitializeUpdateAnswers(t *testing.T) {
 		}
 	}
 	b := append([]byte(nil), traceAt(t, gp.LevelFull).InitUpdateResponse...)
-	b[11] = 0x02
+	b[11] = 0x01
 	_, err := gp.ParseInitializeUpdate(b)
 	wantError(t, err, gp.ErrUnsupported)
+	b[11] = 0x02
+	for n := range len(b) {
+		iu, err := gp.ParseInitializeUpdate(b[:n])
+		switch {
+		case n != 28:
+			wantError(t, err, gp.ErrMalformed)
+		case err != nil || iu.SCP != 2 || len(iu.SequenceCounter) != 2 || len(iu.CardChallenge) != 6 || len(iu.CardCryptogram) != 8:
+			t.Errorf("SCP02: %+v, %v", iu, err)
+		}
+	}
 }
 
 func TestCommandBytes(t *testing.T) {

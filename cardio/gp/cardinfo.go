@@ -16,8 +16,11 @@ type KeyType struct {
 	Length int // bytes
 }
 
-// KeyTypeAES is the coding of AES keys in key information and PUT KEY.
-const KeyTypeAES byte = 0x88
+// Codings of keys in key information and PUT KEY (GPC_SPE_034 11.1.8).
+const (
+	KeyTypeDES byte = 0x80 // triple DES
+	KeyTypeAES byte = 0x88
+)
 
 // KeyInformation is one entry of the key information template (GPC_SPE_034
 // 11.3.3.1).

@@ -4,9 +4,10 @@
 //
 // It implements Secure Channel Protocol '03' with AES-128, AES-192 and
 // AES-256 keys in S8 and S16 mode (GlobalPlatform Card Specification 2.3.1,
-// GPC_SPE_034, and its Amendment D 1.1.2, GPC_SPE_014). It does not care
-// where keys live: a Cipher may be a few bytes in memory or an object in a
-// hardware module. It is not a card: the software card of this project has an
+// GPC_SPE_034, and its Amendment D 1.1.2, GPC_SPE_014), and Secure Channel
+// Protocol '02' with explicit initiation (GPC_SPE_034 appendix E). It does not
+// care where keys live: a Cipher or DESCipher may be a few bytes in memory or an
+// object in a hardware module. It is not a card: the software card of this project has an
 // implementation of its own, so that the two judge each other.
 package gp
 
@@ -70,14 +71,15 @@ type Channel interface {
 // (Amendment D table 7-6).
 type Level byte
 
-// The levels that SCP03 knows.
+// The levels of both protocols.
 const (
 	LevelNone          Level = 0x00 // authenticated, commands travel as they are
 	LevelCMAC          Level = 0x01 // commands carry a C-MAC
 	LevelCENC          Level = 0x03 // and their data is enciphered
 	LevelCMACRMAC      Level = 0x11 // C-MAC and R-MAC
 	LevelCENCRMAC      Level = 0x13 // C-MAC, C-DECRYPTION and R-MAC
-	LevelFull          Level = 0x33 // C-MAC, C-DECRYPTION, R-MAC and R-ENCRYPTION
+	LevelRMAC          Level = 0x10 // SCP02 alone: R-MAC
+	LevelFull          Level = 0x33 // SCP03 alone: C-MAC, C-DECRYPTION, R-MAC and R-ENCRYPTION
 	levelBitCMAC       Level = 0x01
 	levelBitCENC       Level = 0x02
 	levelBitRMAC       Level = 0x10

@@ -8,11 +8,11 @@ import (
 	"cardbureau/cardio/apdu"
 )
 
-// KeyComponent is one key in PUT KEY (Amendment D 7.2): its type, the key
-// enciphered under the card's current DEK, its clear length in bytes and its
-// 3-byte key check value.
+// KeyComponent is one key in PUT KEY (Amendment D 7.2; of triple DES,
+// GPC_SPE_034 11.8.2.3.1): its type, the key enciphered under the card's current
+// DEK, its clear length in bytes and its 3-byte key check value.
 type KeyComponent struct {
-	Type       byte // KeyTypeAES
+	Type       byte // KeyTypeAES or KeyTypeDES
 	Ciphertext []byte
 	Length     int
 	KCV        []byte
@@ -45,6 +45,28 @@ func NewKeyComponent(ctx context.Context, dek Cipher, key []byte) (KeyComponent,
 	return KeyComponent{Type: KeyTypeAES, Ciphertext: ciphertext, Length: len(key), KCV: kcv}, nil
 }
 
+// NewDESKeyComponent enciphers a triple DES key of 16 bytes under the S-DEK of
+// an open SCP02 session, in ECB. The caller zeroes the key afterwards.
+func NewDESKeyComponent(ctx context.Context, dek BlockCipher, key []byte) (KeyComponent, error) {
+	if len(key) != 16 {
+		return KeyComponent{}, fmt.Errorf("gp: a triple DES key of a secure channel has 16 bytes, not %d", len(key))
+	}
+	c, err := NewSoftwareDESCipher(key)
+	if err != nil {
+		return KeyComponent{}, err
+	}
+	defer func() { _ = c.Close() }()
+	kcv, err := DESKCV(ctx, c)
+	if err != nil {
+		return KeyComponent{}, err
+	}
+	ciphertext, err := ecb(ctx, dek, key)
+	if err != nil {
+		return KeyComponent{}, fmt.Errorf("encipher key: %w", err)
+	}
+	return KeyComponent{Type: KeyTypeDES, Ciphertext: ciphertext, Length: len(key), KCV: kcv}, nil
+}
+
 // PutKeyCommand adds a new key set: version 01 to 7F, keys numbered from
 // firstID (1 for the ENC, MAC, DEK of a secure channel).
 func PutKeyCommand(version, firstID byte, components []KeyComponent) apdu.Command {
@@ -56,7 +78,12 @@ func PutKeyCommand(version, firstID byte, components []KeyComponent) apdu.Comman
 func ReplaceKeyCommand(replaced, version, firstID byte, components []KeyComponent) apdu.Command {
 	data := []byte{version}
 	for _, k := range components {
-		data = append(data, k.Type, byte(len(k.Ciphertext)+1), byte(k.Length))
+		data = append(data, k.Type)
+		if k.Type == KeyTypeAES { // whose padding hides its length
+			data = append(data, byte(len(k.Ciphertext)+1), byte(k.Length))
+		} else {
+			data = append(data, byte(len(k.Ciphertext)))
+		}
 		data = append(data, k.Ciphertext...)
 		data = append(data, byte(len(k.KCV)))
 		data = append(data, k.KCV...)

@@ -56,6 +56,8 @@ func OpenSCP03(ctx context.Context, keys StaticKeys, iu InitializeUpdate, hostCh
 	mode := iu.Mode()
 	n := int(mode)
 	switch {
+	case iu.SCP != 3:
+		return nil, nil, fmt.Errorf("%w: the card answers with SCP%02X, not SCP03", ErrUnsupported, iu.SCP)
 	case len(hostChallenge) != n || len(iu.CardChallenge) != n || len(iu.CardCryptogram) != n:
 		return nil, nil, fmt.Errorf("%w: a card with i=%02X has challenges and cryptograms of %d bytes", ErrUnsupported, iu.I, n)
 	case !level.Valid():
@@ -157,7 +159,7 @@ func (s *SCP03) Wrap(ctx context.Context, commands []apdu.Command) ([][]byte, er
 		}
 	}
 	if ivs != nil {
-		if data, err = encipherAll(ctx, s.senc, ivs, data); err != nil {
+		if data, err = encipherAll(ctx, s.senc, blockSize, ivs, data); err != nil {
 			return nil, err
 		}
 	}
@@ -308,15 +310,22 @@ func MaxPlainData(mode Mode, level Level, extended bool) int {
 	return n
 }
 
-// pad appends 80 and zeros up to a whole number of blocks (ISO/IEC 9797-1
+// pad appends 80 and zeros up to a whole number of AES blocks (ISO/IEC 9797-1
 // method 2).
-func pad(data []byte) []byte {
-	out := make([]byte, (len(data)/blockSize+1)*blockSize)
+func pad(data []byte) []byte { return padBlocks(data, blockSize) }
+
+// padBlocks is pad for blocks of size bytes.
+func padBlocks(data []byte, size int) []byte {
+	out := make([]byte, (len(data)/size+1)*size)
 	copy(out, data)
 	out[len(data)] = 0x80
 	return out
 }
 
-// Pad pads sensitive data for EncipherDEK: 80, then zeros up to a multiple of
-// 16 bytes.
+// Pad pads sensitive data for EncipherDEK of SCP03: 80, then zeros up to a
+// multiple of 16 bytes.
 func Pad(data []byte) []byte { return pad(data) }
+
+// PadDES pads sensitive data for EncipherDEK of SCP02: 80, then zeros up to a
+// multiple of 8 bytes.
+func PadDES(data []byte) []byte { return padBlocks(data, desBlock) }

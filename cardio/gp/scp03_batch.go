@@ -14,16 +14,28 @@ import (
 // call for its subkeys and one for the MACs.
 const fewForBatch = 2
 
-// encipherAll enciphers each of data, a multiple of 16 bytes or nothing, in CBC
-// from its own 16 bytes of ivs. CBC chains within one of them only, so the
+// BlockCipher is what a Cipher and a DESCipher have in common: enciphering of
+// blocks, each alone.
+type BlockCipher interface {
+	EncryptECB(ctx context.Context, blocks []byte) ([]byte, error)
+}
+
+// encrypter enciphers batches.
+type encrypter interface {
+	BlockCipher
+	EncryptCBC(ctx context.Context, iv, data []byte) ([]byte, error)
+}
+
+// encipherAll enciphers each of data, whole blocks of size bytes or nothing, in
+// CBC from its own block of ivs. CBC chains within one of them only, so the
 // first blocks of all go into one ECB call, then all second blocks, and so on.
-func encipherAll(ctx context.Context, c Cipher, ivs []byte, data [][]byte) ([][]byte, error) {
+func encipherAll(ctx context.Context, c encrypter, size int, ivs []byte, data [][]byte) ([][]byte, error) {
 	out := make([][]byte, len(data))
 	count, longest := 0, 0
 	for _, d := range data {
 		if len(d) > 0 {
 			count++
-			longest = max(longest, len(d)/blockSize)
+			longest = max(longest, len(d)/size)
 		}
 	}
 	if count <= longest {
@@ -32,7 +44,7 @@ func encipherAll(ctx context.Context, c Cipher, ivs []byte, data [][]byte) ([][]
 				continue
 			}
 			var err error
-			if out[i], err = c.EncryptCBC(ctx, ivs[i*blockSize:(i+1)*blockSize], d); err != nil {
+			if out[i], err = c.EncryptCBC(ctx, ivs[i*size:(i+1)*size], d); err != nil {
 				return nil, fmt.Errorf("encipher command %d: %w", i+1, err)
 			}
 		}
@@ -41,18 +53,18 @@ func encipherAll(ctx context.Context, c Cipher, ivs []byte, data [][]byte) ([][]
 	for i, d := range data {
 		out[i] = make([]byte, len(d))
 	}
-	batch := make([]byte, 0, count*blockSize)
-	for at := 0; at < longest*blockSize; at += blockSize {
+	batch := make([]byte, 0, count*size)
+	for at := 0; at < longest*size; at += size {
 		batch = batch[:0]
 		for i, d := range data {
 			if at >= len(d) {
 				continue
 			}
-			before := ivs[i*blockSize : (i+1)*blockSize]
+			before := ivs[i*size : (i+1)*size]
 			if at > 0 {
-				before = out[i][at-blockSize : at]
+				before = out[i][at-size : at]
 			}
-			batch = appendXOR(batch, d[at:at+blockSize], before)
+			batch = appendXOR(batch, d[at:at+size], before)
 		}
 		done, err := ecb(ctx, c, batch)
 		if err != nil {
@@ -60,8 +72,8 @@ func encipherAll(ctx context.Context, c Cipher, ivs []byte, data [][]byte) ([][]
 		}
 		for i, d := range data {
 			if at < len(d) {
-				copy(out[i][at:], done[:blockSize])
-				done = done[blockSize:]
+				copy(out[i][at:], done[:size])
+				done = done[size:]
 			}
 		}
 	}
@@ -203,12 +215,13 @@ func subkeys(zero []byte) (k1, k2 [blockSize]byte) {
 
 // appendXOR appends the sum of two blocks.
 func appendXOR(to, a, b []byte) []byte {
-	var sum [blockSize]byte
-	subtle.XORBytes(sum[:], a, b)
-	return append(to, sum[:]...)
+	n := len(to)
+	to = append(to, a...)
+	subtle.XORBytes(to[n:], a, b)
+	return to
 }
 
-func ecb(ctx context.Context, c Cipher, blocks []byte) ([]byte, error) {
+func ecb(ctx context.Context, c BlockCipher, blocks []byte) ([]byte, error) {
 	out, err := c.EncryptECB(ctx, blocks)
 	if err == nil && len(out) != len(blocks) {
 		err = fmt.Errorf("gp: the cipher gave %d bytes for %d", len(out), len(blocks))

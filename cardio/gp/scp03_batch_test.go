@@ -91,7 +91,7 @@ func TestBatchesAreTheSame(t *testing.T) {
 			ivs := make([]byte, blockSize*len(data))
 			rand.Read(ivs)
 			c.calls = 0
-			enciphered, err := encipherAll(ctx, c, ivs, data)
+			enciphered, err := encipherAll(ctx, c, blockSize, ivs, data)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -86,6 +86,8 @@ type vectorFile struct {
 		KCV                            []hexBytes
 	}
 	DiversificationKdf3Aes256 struct{ Master, KeyDiversificationData, Key hexBytes }
+	KMC                       struct{ KMC, KeyData, ENC, MAC, DEK hexBytes }
+	SCP02                     []trace
 	AESCmac                   struct{ Key, Message64, MAC hexBytes }
 }
 
@@ -265,58 +267,6 @@ func TestPseudoRandomChallenge(t *testing.T) {
 			t.Fatal(err)
 		}
 		equal(t, "challenge", got, v.Challenge)
-	}
-}
-
-func TestKDF3(t *testing.T) {
-	ctx := context.Background()
-	all := vectors(t)
-	seen := false
-	for _, v := range all.DiversificationKcv {
-		if v.Scheme != "kdf3" {
-			continue
-		}
-		seen = true
-		master, err := gp.NewSoftwareCipher(v.Master)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, kind := range []byte{gp.KDF3ENC, gp.KDF3MAC, gp.KDF3DEK} {
-			key, err := gp.KDF3(ctx, master, kind, v.KeyDiversificationData, 16)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := gp.NewSoftwareCipher(key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			kcv, err := gp.KCV(ctx, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			equal(t, fmt.Sprintf("KCV of key %d", kind), kcv, v.KCV[i])
-		}
-	}
-	if !seen {
-		t.Error("no known answer for KDF3")
-	}
-	v := all.DiversificationKdf3Aes256
-	master, err := gp.NewSoftwareCipher(v.Master)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := gp.KDF3(ctx, master, gp.KDF3ENC, v.KeyDiversificationData, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "AES-256 key", key, v.Key)
-	short, err := gp.KDF3(ctx, master, gp.KDF3ENC, v.KeyDiversificationData, 24)
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "AES-192 key", short, v.Key[:24])
-	if _, err := gp.KDF3(ctx, master, gp.KDF3ENC, v.KeyDiversificationData, 20); err == nil {
-		t.Error("a key of 20 bytes was derived")
 	}
 }
 

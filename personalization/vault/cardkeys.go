@@ -10,12 +10,15 @@ import (
 	"cardbureau/hsm"
 )
 
-// Kinds of static key, as KDF3 numbers them.
+// Kinds of static key.
 const (
-	kindENC = gp.KDF3ENC
-	kindMAC = gp.KDF3MAC
-	kindDEK = gp.KDF3DEK
+	kindENC = gp.KeyENC
+	kindMAC = gp.KeyMAC
+	kindDEK = gp.KeyDEK
 )
+
+// kdf3 is GlobalPlatformPro's KDF3.
+var kdf3 = gp.Diversification{Cipher: gp.DiversifyAESCMAC, Input: "counter 000000 key 00 kdd"}
 
 func keyBytes(bits int) (int, error) {
 	switch bits {
@@ -27,12 +30,9 @@ func keyBytes(bits int) (int, error) {
 
 // kdf3Messages are the CMAC inputs whose MACs make a static key of size bytes.
 func kdf3Messages(kind byte, kdd []byte, size int) ([][]byte, error) {
-	if len(kdd) != 10 {
-		return nil, fmt.Errorf("%w: key diversification data has 10 bytes", ErrRequest)
-	}
-	var out [][]byte
-	for i := 0; i*16 < size; i++ {
-		out = append(out, gp.KDF3Input(byte(i+1), kind, kdd))
+	out, err := kdf3.Inputs(kind, kdd, size)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	return out, nil
 }

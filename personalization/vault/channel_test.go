@@ -264,8 +264,9 @@ func software(t testing.TB, master, kdd []byte, size int) (out [3][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, kind := range []byte{gp.KDF3ENC, gp.KDF3MAC, gp.KDF3DEK} {
-		if out[i], err = gp.KDF3(context.Background(), m, kind, kdd, size); err != nil {
+	kdf3 := gp.Diversification{Cipher: gp.DiversifyAESCMAC, Input: "counter 000000 key 00 kdd"}
+	for i, kind := range []byte{gp.KeyENC, gp.KeyMAC, gp.KeyDEK} {
+		if out[i], err = kdf3.Derive(context.Background(), m, kind, kdd, size); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 )
@@ -71,10 +72,20 @@ func (k *AESKey) deriveInside(s *session, h pkcs11.ObjectHandle, messages [][]by
 // encryptIntoKey makes a session key of the leftmost size bytes of the ECB
 // encryption of blocks under h.
 func (s *session) encryptIntoKey(h pkcs11.ObjectHandle, blocks []byte, size int, tmpl SessionTemplate) (*AESKey, error) {
-	m, release := encryptDataMechanism(blocks)
+	k, err := s.deriveKey(h, pkcs11.CKM_AES_ECB_ENCRYPT_DATA, nil, blocks, pkcs11.CKK_AES, size, tmpl)
+	if err != nil {
+		return nil, err
+	}
+	return &AESKey{secretKey: k}, nil
+}
+
+// deriveKey makes a session key of the leftmost size bytes of the encryption
+// of data, from iv where the mechanism is one of CBC.
+func (s *session) deriveKey(h pkcs11.ObjectHandle, mechanism uint, iv, data []byte, keyType uint, size int, tmpl SessionTemplate) (*secretKey, error) {
+	m, release := encryptDataMechanism(mechanism, iv, data)
 	defer release()
 	s.token.counts.add(fnDeriveKey)
-	derived, err := s.mod.DeriveKey(s.h, []*pkcs11.Mechanism{m}, h, sessionTemplate(size, tmpl))
+	derived, err := s.mod.DeriveKey(s.h, []*pkcs11.Mechanism{m}, h, sessionTemplate(keyType, size, tmpl))
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +198,7 @@ func deriveOutside(s *session, h pkcs11.ObjectHandle, messages [][]byte, size in
 		return nil, err
 	}
 	defer clear(value)
-	return s.importSessionKey(value, tmpl)
+	return s.importAES(value, tmpl)
 }
 
 func cmacs(s *session, h pkcs11.ObjectHandle, messages [][]byte, size int) ([]byte, error) {
@@ -212,16 +223,19 @@ func cmacs(s *session, h pkcs11.ObjectHandle, messages [][]byte, size int) ([]by
 // sessionTemplate describes a key of this process. CKA_PRIVATE is off: it
 // would only make the module encipher the key in its own memory on every use,
 // while no other process can see a session object at all.
-func sessionTemplate(size int, tmpl SessionTemplate) []*pkcs11.Attribute {
-	return append([]*pkcs11.Attribute{
+func sessionTemplate(keyType uint, size int, tmpl SessionTemplate) []*pkcs11.Attribute {
+	out := append([]*pkcs11.Attribute{
 		attr(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
-		attr(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
-		attr(pkcs11.CKA_VALUE_LEN, size),
+		attr(pkcs11.CKA_KEY_TYPE, keyType),
 		attr(pkcs11.CKA_TOKEN, false),
 		attr(pkcs11.CKA_PRIVATE, false),
 		attr(pkcs11.CKA_SENSITIVE, true),
 		attr(pkcs11.CKA_EXTRACTABLE, tmpl.Exportable),
 	}, useAttributes(tmpl.Use)...)
+	if keyType == pkcs11.CKK_AES { // a DES key's type says its length
+		out = append(out, attr(pkcs11.CKA_VALUE_LEN, size))
+	}
+	return out
 }
 
 // useAttributes spells out every use: what a module assumes for those left
@@ -239,26 +253,29 @@ func useAttributes(u Use) []*pkcs11.Attribute {
 	}
 }
 
-// ImportSession brings a key value into the token for this process. It is for
-// modules' self-tests and for values that come from outside in the clear.
+// ImportSession brings an AES key value into the token for this process. It is
+// for modules' self-tests and for values that come from outside in the clear.
 func (t *Token) ImportSession(ctx context.Context, value []byte, tmpl SessionTemplate) (*AESKey, error) {
 	var k *AESKey
 	err := t.do(ctx, "import a session key", func(s *session) error {
 		var err error
-		k, err = s.importSessionKey(value, tmpl)
+		k, err = s.importAES(value, tmpl)
 		return err
 	})
 	return k, err
 }
 
-func (s *session) importSessionKey(value []byte, tmpl SessionTemplate) (*AESKey, error) {
-	template := sessionTemplate(len(value), tmpl)
-	// PKCS#11 2.40 4.9: C_CreateObject takes CKA_VALUE in place of CKA_VALUE_LEN.
-	for i, a := range template {
-		if a.Type == pkcs11.CKA_VALUE_LEN {
-			template[i] = attr(pkcs11.CKA_VALUE, value)
-		}
+func (s *session) importAES(value []byte, tmpl SessionTemplate) (*AESKey, error) {
+	k, err := s.importSessionKey(pkcs11.CKK_AES, value, tmpl)
+	if err != nil {
+		return nil, err
 	}
+	return &AESKey{secretKey: k}, nil
+}
+
+func (s *session) importSessionKey(keyType uint, value []byte, tmpl SessionTemplate) (*secretKey, error) {
+	// PKCS#11 2.40 4.9: C_CreateObject takes CKA_VALUE in place of CKA_VALUE_LEN.
+	template := append(without(sessionTemplate(keyType, len(value), tmpl), pkcs11.CKA_VALUE_LEN), attr(pkcs11.CKA_VALUE, value))
 	s.token.counts.add(fnCreateObject)
 	h, err := s.mod.CreateObject(s.h, template)
 	if err != nil {
@@ -267,16 +284,21 @@ func (s *session) importSessionKey(value []byte, tmpl SessionTemplate) (*AESKey,
 	return s.sessionKey(h, len(value)), nil
 }
 
-// GenerateSession makes a random session key of size bytes inside the token.
+// without takes an attribute out of a template.
+func without(template []*pkcs11.Attribute, typ uint) []*pkcs11.Attribute {
+	return slices.DeleteFunc(template, func(a *pkcs11.Attribute) bool { return a.Type == typ })
+}
+
+// GenerateSession makes a random AES session key of size bytes inside the token.
 func (t *Token) GenerateSession(ctx context.Context, size int, tmpl SessionTemplate) (*AESKey, error) {
 	var k *AESKey
 	err := t.do(ctx, "make a session key", func(s *session) error {
 		s.token.counts.add(fnGenerateKey)
-		h, err := s.mod.GenerateKey(s.h, mech(pkcs11.CKM_AES_KEY_GEN, nil), sessionTemplate(size, tmpl))
+		h, err := s.mod.GenerateKey(s.h, mech(pkcs11.CKM_AES_KEY_GEN, nil), sessionTemplate(pkcs11.CKK_AES, size, tmpl))
 		if err != nil {
 			return err
 		}
-		k = s.sessionKey(h, size)
+		k = &AESKey{secretKey: s.sessionKey(h, size)}
 		return nil
 	})
 	return k, err

@@ -65,8 +65,10 @@ func (t *Token) generateSecret(ctx context.Context, label string, mechanism, key
 		}
 		template := append(tokenAttributes(label, opt),
 			attr(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
-			attr(pkcs11.CKA_KEY_TYPE, keyType),
-			attr(pkcs11.CKA_VALUE_LEN, size))
+			attr(pkcs11.CKA_KEY_TYPE, keyType))
+		if keyType != pkcs11.CKK_DES2 && keyType != pkcs11.CKK_DES3 { // whose type says the length
+			template = append(template, attr(pkcs11.CKA_VALUE_LEN, size))
+		}
 		s.token.counts.add(fnGenerateKey)
 		_, err := s.mod.GenerateKey(s.h, mech(mechanism, nil), append(template, useAttributes(opt.Use)...))
 		return err
@@ -80,13 +82,17 @@ func (t *Token) ImportAES(ctx context.Context, label string, value []byte, opt K
 	if n := len(value); n != 16 && n != 24 && n != 32 {
 		return fmt.Errorf("hsm: no AES key has %d bytes", n)
 	}
+	return t.importSecret(ctx, label, pkcs11.CKK_AES, value, opt)
+}
+
+func (t *Token) importSecret(ctx context.Context, label string, keyType uint, value []byte, opt KeyOptions) error {
 	return t.do(ctx, "import "+label, func(s *session) error {
 		if err := s.mustBeNew(label); err != nil {
 			return err
 		}
 		template := append(tokenAttributes(label, opt),
 			attr(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
-			attr(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
+			attr(pkcs11.CKA_KEY_TYPE, keyType),
 			attr(pkcs11.CKA_VALUE, value))
 		s.token.counts.add(fnCreateObject)
 		_, err := s.mod.CreateObject(s.h, append(template, useAttributes(opt.Use)...))

@@ -47,9 +47,11 @@ func openSoft(tok softhsm.Token, change ...func(*Config)) (*Token, error) {
 func TestCapabilitiesOfSoftHSM(t *testing.T) {
 	caps := shared.Capabilities()
 	for what, why := range caps.Missing {
-		t.Errorf("%s: %s", what, why)
+		if what != CanWrapDES3 { // which its lists claim
+			t.Errorf("%s: %s", what, why)
+		}
 	}
-	if !caps.DeriveInToken || !caps.WrapCBC {
-		t.Errorf("SoftHSM derives inside (%v) and wraps with CBC (%v)", caps.DeriveInToken, caps.WrapCBC)
+	if !caps.DeriveInToken || !caps.WrapCBC || !caps.DeriveDES3InToken || caps.WrapDES3 {
+		t.Errorf("SoftHSM derives inside and wraps with CBC, but not under triple DES: %+v", caps)
 	}
 }

@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +18,7 @@ type KeyInfo struct {
 	Label       string
 	Role        string
 	Version     string
-	Type        string // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
+	Type        string // AES-128, AES-192, AES-256, 3DES-112, 3DES-168, HMAC-256, EC P-256, EC P-384
 	KCV         string // six hexadecimal digits, see Token.List
 	Sensitive   bool
 	Extractable bool
@@ -31,7 +32,8 @@ type KeyInfo struct {
 //
 // A KCV is, for AES keys that encipher, the first 3 bytes of the encryption of
 // sixteen bytes 01 (GPC_SPE_034 B.6); for other AES keys the token's
-// CKA_CHECK_VALUE, over sixteen bytes 00; for HMAC keys the first 3 bytes of
+// CKA_CHECK_VALUE, over sixteen bytes 00; for triple DES keys the first 3 bytes
+// of the encryption of eight bytes 00, as CKA_CHECK_VALUE is; for HMAC keys the first 3 bytes of
 // the HMAC of nothing; for EC keys those of the SHA-256 of the uncompressed
 // public point.
 func (t *Token) List(ctx context.Context) ([]KeyInfo, error) {
@@ -90,7 +92,10 @@ func (s *session) describe(class uint, h pkcs11.ObjectHandle) (info KeyInfo, ok 
 			return info, false, err
 		}
 		info.Type = fmt.Sprintf("AES-%d", n*8)
-		info.KCV = s.aesKCV(h)
+		info.KCV = s.secretKCV(h, pkcs11.CKM_AES_ECB, bytes.Repeat([]byte{1}, blockSize))
+	case keyType == pkcs11.CKK_DES2, keyType == pkcs11.CKK_DES3:
+		info.Type = map[bool]string{true: "3DES-112", false: "3DES-168"}[keyType == pkcs11.CKK_DES2]
+		info.KCV = s.secretKCV(h, pkcs11.CKM_DES3_ECB, make([]byte, desBlock))
 	case keyType == pkcs11.CKK_GENERIC_SECRET:
 		n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
 		if err != nil {
@@ -106,15 +111,11 @@ func (s *session) describe(class uint, h pkcs11.ObjectHandle) (info KeyInfo, ok 
 	return info, true, nil
 }
 
-// aesKCV is empty where the token gives none.
-func (s *session) aesKCV(h pkcs11.ObjectHandle) string {
+// secretKCV is empty where the token gives none.
+func (s *session) secretKCV(h pkcs11.ObjectHandle, mechanism uint, block []byte) string {
 	v, err := s.attributes(h, pkcs11.CKA_ENCRYPT)
 	if err == nil && truth(v[0]) {
-		ones := make([]byte, blockSize)
-		for i := range ones {
-			ones[i] = 1
-		}
-		if out, err := s.encrypt(pkcs11.CKM_AES_ECB, nil, h, ones); err == nil {
+		if out, err := s.encrypt(mechanism, nil, h, block); err == nil {
 			return hex.EncodeToString(out[:3])
 		}
 	}

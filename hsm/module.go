@@ -69,16 +69,19 @@ func (m *module) unload() {
 	m.reserved = nil
 }
 
-// encryptDataMechanism is CKM_AES_ECB_ENCRYPT_DATA over data. Its parameter,
-// CK_KEY_DERIVATION_STRING_DATA, holds a pointer, so data goes into C memory,
-// which release zeroes and frees.
-func encryptDataMechanism(data []byte) (m *pkcs11.Mechanism, release func()) {
+// encryptDataMechanism derives a key by enciphering data. Its parameter,
+// CK_KEY_DERIVATION_STRING_DATA, or CK_DES_CBC_ENCRYPT_DATA_PARAMS where there
+// is an iv, holds a pointer, so data goes into C memory, which release zeroes
+// and frees.
+func encryptDataMechanism(mechanism uint, iv, data []byte) (m *pkcs11.Mechanism, release func()) {
 	n := C.size_t(len(data))
 	p := C.CBytes(data)
-	param := make([]byte, 2*unsafe.Sizeof(uintptr(0)))
-	putWord(param, uint64(uintptr(p)))
-	putWord(param[len(param)/2:], uint64(len(data)))
-	return pkcs11.NewMechanism(pkcs11.CKM_AES_ECB_ENCRYPT_DATA, param), func() {
+	word := int(unsafe.Sizeof(uintptr(0)))
+	param := make([]byte, len(iv)+2*word)
+	copy(param, iv) // 8 bytes, so that no padding follows
+	putWord(param[len(iv):], uint64(uintptr(p)))
+	putWord(param[len(iv)+word:], uint64(len(data)))
+	return pkcs11.NewMechanism(mechanism, param), func() {
 		C.memset(p, 0, n)
 		C.free(p)
 		runtime.KeepAlive(param)

@@ -202,7 +202,13 @@ func (s *session) lookupAll(class uint, label string) ([]object, error) {
 				return nil, err
 			}
 		}
-		if class == pkcs11.CKO_SECRET_KEY {
+		switch {
+		case class != pkcs11.CKO_SECRET_KEY:
+		case o.keyType == pkcs11.CKK_DES2:
+			o.bytes = 16
+		case o.keyType == pkcs11.CKK_DES3:
+			o.bytes = 24
+		default:
 			n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)
 			if err != nil {
 				return nil, err

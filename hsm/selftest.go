@@ -25,13 +25,19 @@ const (
 	CanWrapCBC Capability = "AES-CBC wrapping"
 	CanDerive  Capability = "AES-ECB-ENCRYPT-DATA derivation"
 	CanHMAC    Capability = "HMAC-SHA256"
-	CanECDSA   Capability = "ECDSA P-256"
-	CanECDH    Capability = "ECDH P-256"
-	CanRandom  Capability = "random numbers"
+	CanDES3    Capability = "3DES"
+	// CanDeriveDES3: by DES3-ECB- and DES3-CBC-ENCRYPT-DATA, also keys of two
+	// equal parts, which do single DES.
+	CanDeriveDES3 Capability = "3DES-ENCRYPT-DATA derivation"
+	CanWrapDES3   Capability = "3DES-ECB wrapping"
+	CanECDSA      Capability = "ECDSA P-256"
+	CanECDH       Capability = "ECDH P-256"
+	CanRandom     Capability = "random numbers"
 )
 
 // required is what this program cannot do without. ECDSA, ECDH and HMAC are
-// not in it: a token may serve card keys alone.
+// not in it: a token may serve card keys alone; and 3DES only cards that speak
+// SCP02 need.
 var required = []Capability{CanECB, CanCBC, CanCMAC, CanRandom}
 
 // Capabilities are what a module answered rightly when it was tried with known
@@ -42,6 +48,9 @@ type Capabilities struct {
 	DeriveInToken bool
 	// WrapCBC: keys for PUT KEY are enciphered inside the token.
 	WrapCBC bool
+	// DeriveDES3InToken and WrapDES3 are the same for triple DES keys.
+	DeriveDES3InToken bool
+	WrapDES3          bool
 	// Found lists all capabilities; Missing those that were refused, with the
 	// module's answer.
 	Found   []Capability
@@ -70,6 +79,7 @@ func (t *Token) selfTest(ctx context.Context) (Capabilities, error) {
 			{CanECB, testECB}, {CanCBC, testCBC}, {CanCMAC, testCMAC}, {CanGCM, testGCM},
 			{CanKeyWrap, testKeyWrap}, {CanWrapCBC, testWrapCBC}, {CanDerive, testDerive},
 			{CanHMAC, testHMAC}, {CanECDSA, testECDSA}, {CanECDH, testECDH}, {CanRandom, testRandom},
+			{CanDES3, testDES3}, {CanDeriveDES3, testDeriveDES3}, {CanWrapDES3, testWrapDES3},
 		} {
 			if slices.Contains(t.cfg.Without, test.what) {
 				caps.Missing[test.what] = "switched off"
@@ -104,6 +114,8 @@ func (t *Token) selfTest(ctx context.Context) (Capabilities, error) {
 	}
 	caps.DeriveInToken = caps.Has(CanDerive)
 	caps.WrapCBC = caps.Has(CanWrapCBC)
+	caps.DeriveDES3InToken = caps.Has(CanDES3) && caps.Has(CanDeriveDES3)
+	caps.WrapDES3 = caps.Has(CanDES3) && caps.Has(CanWrapDES3)
 	return caps, nil
 }
 
@@ -125,9 +137,14 @@ func expect(got []byte, err error, want []byte) error {
 	return nil
 }
 
-// withTestKey imports a key for one test.
+// withTestKey imports an AES key for one test.
 func (s *session) withTestKey(value []byte, tmpl SessionTemplate, fn func(pkcs11.ObjectHandle) error) error {
-	k, err := s.importSessionKey(value, tmpl)
+	return s.withKeyOf(pkcs11.CKK_AES, value, tmpl, fn)
+}
+
+// withKeyOf imports a key of a type for one test.
+func (s *session) withKeyOf(keyType uint, value []byte, tmpl SessionTemplate, fn func(pkcs11.ObjectHandle) error) error {
+	k, err := s.importSessionKey(keyType, value, tmpl)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}

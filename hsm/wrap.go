@@ -12,7 +12,7 @@ import (
 // SP 800-38F): 8 bytes longer than the key. k needs UseWrap, key must be
 // exportable.
 func (k *AESKey) Wrap(ctx context.Context, key *AESKey) ([]byte, error) {
-	return k.wrap(ctx, key, mech(pkcs11.CKM_AES_KEY_WRAP, nil))
+	return k.wrap(ctx, key.secretKey, mech(pkcs11.CKM_AES_KEY_WRAP, nil))
 }
 
 // WrapCBC returns key enciphered under k by AES-CBC with a zero initial
@@ -26,14 +26,14 @@ func (k *AESKey) WrapCBC(ctx context.Context, key *AESKey) ([]byte, error) {
 	if !k.token.Capabilities().WrapCBC {
 		return nil, fmt.Errorf("%w: CBC wrapping", ErrUnsupported)
 	}
-	out, err := k.wrap(ctx, key, mech(pkcs11.CKM_AES_CBC, make([]byte, blockSize)))
+	out, err := k.wrap(ctx, key.secretKey, mech(pkcs11.CKM_AES_CBC, make([]byte, blockSize)))
 	if err == nil && len(out) != key.size {
 		return nil, fmt.Errorf("hsm: the module wrapped %d bytes into %d", key.size, len(out))
 	}
 	return out, err
 }
 
-func (k *AESKey) wrap(ctx context.Context, key *AESKey, m []*pkcs11.Mechanism) ([]byte, error) {
+func (k *secretKey) wrap(ctx context.Context, key *secretKey, m []*pkcs11.Mechanism) ([]byte, error) {
 	var out []byte
 	err := k.with(ctx, "wrap a key", func(s *session, h pkcs11.ObjectHandle) error {
 		wrapped, err := key.sessionHandle(s.epoch)
@@ -67,23 +67,17 @@ func (k *AESKey) Unwrap(ctx context.Context, wrapped []byte, size int, tmpl Sess
 
 func (s *session) unwrap(h pkcs11.ObjectHandle, wrapped []byte, size int, tmpl SessionTemplate) (*AESKey, error) {
 	s.token.counts.add(fnUnwrapKey)
-	template := sessionTemplate(size, tmpl)
 	// PKCS#11 2.40 2.14: the length follows from the wrapped key, and modules
 	// refuse a template that repeats it.
-	kept := template[:0]
-	for _, a := range template {
-		if a.Type != pkcs11.CKA_VALUE_LEN {
-			kept = append(kept, a)
-		}
-	}
-	key, err := s.mod.UnwrapKey(s.h, mech(pkcs11.CKM_AES_KEY_WRAP, nil), h, wrapped, kept)
+	template := without(sessionTemplate(pkcs11.CKK_AES, size, tmpl), pkcs11.CKA_VALUE_LEN)
+	key, err := s.mod.UnwrapKey(s.h, mech(pkcs11.CKM_AES_KEY_WRAP, nil), h, wrapped, template)
 	if s.refused(err) {
 		return nil, fmt.Errorf("%w (the module answers %v)", ErrAuthentication, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.sessionKey(key, size), nil
+	return &AESKey{secretKey: s.sessionKey(key, size)}, nil
 }
 
 // UnwrapAny is Unwrap that tries every key of k's label: two processes may

@@ -167,7 +167,7 @@ func (c virtualBlanks) Run(ctx context.Context, g *globals) error {
 		serial := virtual.NewSerial(c.Batch, uint32(i+1))
 		kdd := serial.Bytes()
 		k, err := b.Vault.BlankKeys(ctx, vault.BlankKeysRequest{
-			KeySet: keys.Set, Diversification: keys.Diversification, KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
+			KeySet: keys.Set, Diversification: keys.Template(), KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
 		})
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ func (c *channels) Open(ctx context.Context, req profile.OpenRequest) (profile.C
 		}
 	}
 	ch, authenticate, err := c.vault.OpenChannel(ctx, vault.ChannelRequest{
-		KeySet: req.Keys.Set, Diversification: req.Keys.Diversification, KeyBits: req.Keys.Bits,
+		KeySet: req.Keys.Set, Diversification: req.Keys.Template(), KeyBits: req.Keys.Bits,
 		HostChallenge: req.HostChallenge, InitializeUpdate: req.InitializeUpdate, AID: req.ISD, Level: req.Level,
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (c *channel) EncipherSecrets(ctx context.Context, names []string) (map[stri
 
 func (c *channel) PutKey(ctx context.Context, replace, with profile.KeySet) (apdu.Command, func([]byte) error, error) {
 	pk, err := c.Channel.PutKey(ctx, vault.PutKeyRequest{
-		KeySet: with.Set, Diversification: with.Diversification, KeyBits: with.Bits,
+		KeySet: with.Set, Diversification: with.Template(), KeyBits: with.Bits,
 		KeyVersion: with.Version, ReplacesVersion: replace.Version, KeyDiversificationData: c.diversification,
 	})
 	if err != nil {

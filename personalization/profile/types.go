@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"cardbureau/cardio/gp"
 )
 
 // Hex is a byte string written as hexadecimal digits.
@@ -109,6 +111,14 @@ type KeySet struct {
 	Set             string `yaml:"set"` // role and version of the master key: cmk.issuer/1
 	Diversification string `yaml:"diversification"`
 	Bits            int    `yaml:"bits"` // 128, 192 or 256
+}
+
+// Template is the diversification that its name stands for.
+func (k KeySet) Template() gp.Diversification {
+	if k.Diversification == "kdf3" {
+		return gp.Diversification{Cipher: gp.DiversifyAESCMAC, Input: "counter 000000 key 00 kdd"}
+	}
+	return gp.Diversification{Cipher: k.Diversification}
 }
 
 // Applet describes how one application is personalized.

@@ -399,7 +399,7 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 	note(err)
 	_, err = c.SignSOD(ctx, vault.SODRequest{Hashes: map[int][]byte{1: []byte(photo)}})
 	note(err)
-	_, _, err = c.OpenChannel(ctx, vault.ChannelRequest{KeySet: "cmk.acme/1", Diversification: "kdf3", KeyBits: 128, InitializeUpdate: []byte(photo)})
+	_, _, err = c.OpenChannel(ctx, vault.ChannelRequest{KeySet: "cmk.acme/1", Diversification: vault.DiversifyKDF3, KeyBits: 128, InitializeUpdate: []byte(photo)})
 	note(err)
 	killAgent(t, c)
 	_, err = c.PersonRef(ctx, id)

@@ -18,8 +18,26 @@ const (
 	RolePersonalData     = "kek.pii"       // key-encryption keys of personal data, AES-256, version yyyy-mm
 	DefaultVendor        = "acme"          // of the development blanks
 	KeySetIssuer         = "cmk.issuer/1"  // key set of the finished card
-	DiversifyKDF3        = "kdf3"          // GlobalPlatformPro's KDF3 over the card's diversification data
-	DiversifyNone        = "none"          // three undiversified keys: roles <role>.enc, <role>.mac, <role>.dek
+	// RoleDES3 ends the roles of masters of triple DES keys, themselves triple
+	// DES keys of two parts: cmk.issuer-des, cmk.acme-des.
+	RoleDES3 = "-des"
+)
+
+// Types of a card's keys.
+const (
+	KeyTypeAES  = "aes"  // for SCP03
+	KeyTypeDES3 = "3des" // triple DES keys of two parts, for SCP02
+)
+
+// Diversifications of the keys that this program's own cards have.
+var (
+	// DiversifyKDF3 is GlobalPlatformPro's KDF3.
+	DiversifyKDF3 = gp.Diversification{Cipher: gp.DiversifyAESCMAC, Input: "counter 000000 key 00 kdd"}
+	// DiversifyEMV is that of EMV CPS 5.3.
+	DiversifyEMV = gp.Diversification{Cipher: gp.DiversifyDES3ECB, Input: "kdd[4..9] F0 key kdd[4..9] 0F key"}
+	// DiversifyNone takes three keys as they are: roles <role>.enc, <role>.mac
+	// and <role>.dek.
+	DiversifyNone = gp.Diversification{Cipher: gp.DiversifyNone}
 )
 
 // KeyInfo describes a key in the token. It holds nothing secret.
@@ -27,10 +45,10 @@ type KeyInfo struct {
 	Label   string `json:"label"`
 	Role    string `json:"role"`
 	Version string `json:"version"`
-	Type    string `json:"type"` // AES-128, AES-192, AES-256, HMAC-256, EC P-256, EC P-384
+	Type    string `json:"type"` // AES-128, AES-192, AES-256, 3DES-112, 3DES-168, HMAC-256, EC P-256, EC P-384
 	// KCV is six hexadecimal digits. AES keys that encipher: GlobalPlatform's,
 	// over sixteen bytes 01 (GPC_SPE_034 B.6); other AES keys: the token's
-	// CKA_CHECK_VALUE, over sixteen bytes 00; HMAC keys: of the HMAC of nothing;
+	// CKA_CHECK_VALUE, over sixteen bytes 00; triple DES keys: over eight bytes 00; HMAC keys: of the HMAC of nothing;
 	// EC keys: of the SHA-256 of the uncompressed public point.
 	KCV              string `json:"kcv"`
 	Sensitive        bool   `json:"sensitive"`
@@ -58,7 +76,9 @@ type ProvisionRequest struct {
 	// DocumentYears is the longest validity of a document: 10 when zero.
 	DocumentYears int
 	// Vendors are those whose transport masters are made, with Development
-	// only: real ones come from the vendors. nil: DefaultVendor.
+	// only: real ones come from the vendors. nil: DefaultVendor. Each gets an AES
+	// master, cmk.<vendor>, and a triple DES master, cmk.<vendor>-des, and the
+	// issuer gets cmk.issuer-des, where the token has triple DES.
 	Vendors []string
 }
 
@@ -152,25 +172,38 @@ type SODRequest struct {
 
 // ChannelRequest asks for a secure channel to one card.
 type ChannelRequest struct {
-	KeySet          string // "cmk.acme/1"
-	Diversification string // DiversifyKDF3 or DiversifyNone
-	KeyBits         int    // of the card's keys: 128, 192 or 256
-	HostChallenge   []byte // what INITIALIZE UPDATE carried, from Client.HostChallenge
+	// KeySet names one master, "cmk.acme/1" for cb/cmk.acme/1, from which the
+	// card's three keys follow; or, where there is no such key, three masters
+	// that are separate by purpose, cb/cmk.acme.enc/1, .mac and .dek. Undiversified
+	// keys are those three themselves.
+	KeySet          string
+	KeyType         string // KeyTypeAES, also when empty, or KeyTypeDES3
+	Diversification gp.Diversification
+	KeyBits         int // of the card's keys: 128, 192 or 256; triple DES: 128
+	// Protocol is what the card is expected to answer with: 3, also when zero,
+	// for SCP03, 2 for SCP02. Another answer is gp.ErrUnsupported.
+	Protocol int
+	// I is the option byte of a card with SCP02, whose answer does not carry it.
+	// Of SCP03 the answer counts.
+	I             byte
+	HostChallenge []byte // what INITIALIZE UPDATE carried, from Client.HostChallenge
 	// InitializeUpdate is the response data, without status word. Its first ten
 	// bytes are the key diversification data.
 	InitializeUpdate []byte
 	AID              []byte // of the application that INITIALIZE UPDATE went to
 	Level            gp.Level
 	// CountDataOnly: the card's encryption counter stands still at commands
-	// without data (see gp.CountDataOnly).
+	// without data (see gp.CountDataOnly). SCP02 has no counter.
 	CountDataOnly bool
 }
 
-// PutKeyRequest asks for the command that replaces a card's keys.
+// PutKeyRequest asks for the command that replaces a card's keys. Under SCP03
+// the new keys are AES keys, under SCP02 triple DES keys, and always diversified.
 type PutKeyRequest struct {
 	KeySet                 string // whose keys the card gets: "cmk.issuer/1"
-	Diversification        string // as in ChannelRequest
-	KeyBits                int    // 128, 192 or 256
+	KeyType                string // as in ChannelRequest
+	Diversification        gp.Diversification
+	KeyBits                int    // as in ChannelRequest
 	KeyVersion             byte   // of the new key set, 01 to 7F
 	ReplacesVersion        byte   // key version that is replaced; 00 adds a key set
 	KeyDiversificationData []byte // as INITIALIZE UPDATE gave it, 10 bytes
@@ -187,7 +220,8 @@ type PutKey struct {
 // BlankKeysRequest names the transport keys of one software blank.
 type BlankKeysRequest struct {
 	KeySet                 string // a development key set
-	Diversification        string
+	KeyType                string // as in ChannelRequest
+	Diversification        gp.Diversification
 	KeyBits                int
 	KeyDiversificationData []byte // 10 bytes
 }
@@ -210,6 +244,9 @@ type Stats struct {
 	Resident int64
 	// OpenChannels is the number of channels open now.
 	OpenChannels int
-	// DeriveInToken reports that card and session keys never leave the token.
-	DeriveInToken bool
+	// DeriveInToken reports that AES card and session keys never leave the
+	// token, DeriveDES3InToken that derived triple DES keys do not, but for the new
+	// ones of PUT KEY where the module cannot wrap.
+	DeriveInToken     bool
+	DeriveDES3InToken bool
 }

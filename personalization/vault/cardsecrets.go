@@ -10,6 +10,7 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 
+	"cardbureau/cardio/gp"
 	"cardbureau/hsm"
 	"cardbureau/personalization/identity"
 )
@@ -144,40 +145,36 @@ func (s *Service) transportPIN(ctx context.Context, in *SealItem) (*bytesReply, 
 }
 
 func (s *Service) blankKeys(ctx context.Context, in *BlankKeysRequest) (*wireBlankKeys, error) {
-	if in.Diversification != DiversifyKDF3 {
-		return nil, fmt.Errorf("%w: only diversified keys can be made for a software blank", ErrRequest)
-	}
-	l, err := label(in.KeySet)
+	set, err := newCardKeySet(in.KeySet, in.KeyType, in.KeyBits, in.Diversification)
 	if err != nil {
 		return nil, err
 	}
-	exists, development, err := s.token.Exists(ctx, l)
-	switch {
-	case err != nil:
-		return nil, err
-	case !exists:
-		return nil, fmt.Errorf("%w: %s", hsm.ErrNoKey, l)
-	case !development:
-		return nil, fmt.Errorf("%w: %s is not one", ErrDevelopment, l)
-	}
-	master, err := s.token.AES(ctx, l)
-	if err != nil {
-		return nil, err
-	}
-	size, err := keyBytes(in.KeyBits)
-	if err != nil {
+	if err := set.mustDiversify(); err != nil {
 		return nil, err
 	}
 	out := &wireBlankKeys{}
-	for kind, to := range map[byte]*[]byte{kindENC: &out.ENC, kindMAC: &out.MAC, kindDEK: &out.DEK} {
-		messages, err := kdf3Messages(kind, in.KeyDiversificationData, size)
-		if err == nil {
-			*to, err = master.DeriveCMACBytes(ctx, messages, size)
-		}
+	for kind, to := range map[byte]*[]byte{gp.KeyENC: &out.ENC, gp.KeyMAC: &out.MAC, gp.KeyDEK: &out.DEK} {
+		value, err := s.blankKey(ctx, set, kind, in.KeyDiversificationData)
 		if err != nil {
 			out.Zero()
 			return nil, err
 		}
+		*to = value
 	}
 	return out, nil
+}
+
+// blankKey derives a key into memory from a development master.
+func (s *Service) blankKey(ctx context.Context, set cardKeySet, kind byte, kdd []byte) (Secret, error) {
+	_, l, err := s.master(ctx, set, kind)
+	if err != nil {
+		return nil, err
+	}
+	switch _, development, err := s.token.Exists(ctx, l); {
+	case err != nil:
+		return nil, err
+	case !development:
+		return nil, fmt.Errorf("%w: %s is not one", ErrDevelopment, l)
+	}
+	return s.keyInMemory(ctx, set, kind, kdd)
 }

@@ -11,7 +11,7 @@ import (
 	"cardbureau/cardio/gp"
 )
 
-// Channel is one SCP03 session whose keys are in the token and whose chaining
+// Channel is one session of SCP02 or SCP03 whose keys are in the token and whose chaining
 // values are in the agent. It has the methods of gp.Channel and is not safe
 // for concurrent use. Once a method has returned ErrChannelGone, all do.
 type Channel struct {
@@ -95,8 +95,9 @@ func (ch *Channel) Unwrap(ctx context.Context, responses [][]byte) ([]apdu.Respo
 }
 
 // EncipherSecrets opens a card's sealed secrets in the agent and returns the
-// named elements enciphered under the card's DEK (80-padded to 16 bytes,
-// AES-CBC, zero initial vector), ready for STORE DATA.
+// named elements enciphered under the card's DEK, ready for STORE DATA: with
+// SCP03 80-padded to 16 bytes, AES-CBC, zero initial vector; with SCP02 80-padded
+// to 8 bytes, triple DES ECB under S-DEK.
 func (ch *Channel) EncipherSecrets(ctx context.Context, key DataKey, aad, sealed []byte, names []string) (map[string][]byte, error) {
 	out, err := onChannel[encipherReply](ctx, ch, methodEncipherSecrets,
 		encipherRequest{ch.id, SealItem{key, aad, sealed}, names})

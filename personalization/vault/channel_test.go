@@ -264,9 +264,8 @@ func software(t testing.TB, master, kdd []byte, size int) (out [3][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kdf3 := gp.Diversification{Cipher: gp.DiversifyAESCMAC, Input: "counter 000000 key 00 kdd"}
 	for i, kind := range []byte{gp.KeyENC, gp.KeyMAC, gp.KeyDEK} {
-		if out[i], err = kdf3.Derive(context.Background(), m, kind, kdd, size); err != nil {
+		if out[i], err = vault.DiversifyKDF3.Derive(context.Background(), m, kind, kdd, size); err != nil {
 			t.Fatal(err)
 		}
 	}

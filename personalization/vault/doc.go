@@ -21,7 +21,9 @@
 //     unblock key, which are born in the agent from the token's random numbers;
 //   - static keys of a card in the clear, only where the module cannot derive
 //     inside the token (see hsm.Capabilities), and, for development keys alone,
-//     where a software card is made that needs them (BlankKeys).
+//     where a software card is made that needs them (BlankKeys);
+//   - a card's new triple DES keys, one at a time, while PUT KEY enciphers them:
+//     SoftHSM cannot wrap under triple DES.
 //
 // What crosses to the client besides ciphertext and signatures: the record it
 // asked to open, the transport PIN for the proof ([Client.TransportPIN]), and a

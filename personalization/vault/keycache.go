@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -127,7 +128,7 @@ func (c *keyCache) sweep() {
 
 // closeQuietly destroys session keys. One that cannot be destroyed now goes
 // with its session.
-func closeQuietly(keys ...*hsm.AESKey) {
+func closeQuietly[K io.Closer](keys ...K) {
 	for _, k := range keys {
 		_ = k.Close()
 	}

@@ -177,6 +177,15 @@ func (s *Service) makeKeys(ctx context.Context, in *ProvisionRequest) error {
 				make func(string) error
 			}{RoleCardMaster + v, master})
 		}
+		if s.token.Capabilities().Has(hsm.CanDES3) {
+			master := func(l string) error { return s.token.GenerateDES3(ctx, l, 16, options(hsm.UseDerive)) }
+			for _, role := range append([]string{"issuer"}, vendors...) {
+				wanted = append(wanted, struct {
+					role string
+					make func(string) error
+				}{RoleCardMaster + role + RoleDES3, master})
+			}
+		}
 	}
 	for _, w := range wanted {
 		l, err := roleLabel(w.role, "1")

@@ -91,7 +91,7 @@ func (s *Service) keys(ctx context.Context, _ *nothing) (*keysReply, error) {
 
 func (s *Service) stats(context.Context, *nothing) (*Stats, error) {
 	out := &Stats{Operations: s.token.Operations(), Calls: make(map[string]uint64), OpenChannels: s.channels.count(),
-		DeriveInToken: s.token.Capabilities().DeriveInToken}
+		DeriveInToken: s.token.Capabilities().DeriveInToken, DeriveDES3InToken: s.token.Capabilities().DeriveDES3InToken}
 	s.calls.Range(func(method, n any) bool {
 		if v := n.(*atomic.Uint64).Load(); v > 0 {
 			out.Calls[method.(string)] = v

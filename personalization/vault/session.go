@@ -21,10 +21,10 @@ const (
 
 // heldChannel is one card's session in the agent.
 type heldChannel struct {
-	id   uint64
-	mu   sync.Mutex // one operation at a time
-	scp  *gp.SCP03
-	keys *cardKeys // of which only DEK is left
+	id  uint64
+	mu  sync.Mutex // one operation at a time
+	scp gp.Session
+	aes *cardKeys // of SCP03, of which only DEK is left
 
 	used time.Time // guarded by channelTable.mu
 }
@@ -33,7 +33,9 @@ func (c *heldChannel) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.scp.Close()
-	c.keys.close()
+	if c.aes != nil {
+		c.aes.close()
+	}
 }
 
 // channelTable holds the open channels.
@@ -104,21 +106,41 @@ func (s *Service) openChannel(ctx context.Context, in *ChannelRequest) (*openCha
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.staticKeys(ctx, in.KeySet, in.Diversification, in.KeyBits, iu.KeyDiversificationData[:])
+	set, err := newCardKeySet(in.KeySet, in.KeyType, in.KeyBits, in.Diversification)
 	if err != nil {
 		return nil, err
+	}
+	expected := gp.Protocol{SCP: byte(in.Protocol), I: in.I}
+	if in.Protocol == 0 {
+		expected.SCP = 3
+	}
+	var keys gp.Keys
+	c := &heldChannel{}
+	switch {
+	case iu.SCP != expected.SCP: // no keys are needed to say so
+	case set.des:
+		des := &desCardKeys{service: s, set: set, kdd: iu.KeyDiversificationData[:], static: map[byte]*hsm.DES3Key{}}
+		defer des.closeBase()
+		keys.DES = des
+	default:
+		if c.aes, err = s.staticKeys(ctx, set, iu.KeyDiversificationData[:]); err != nil {
+			return nil, err
+		}
+		defer c.aes.closeBase()
+		keys.AES = c.aes
 	}
 	var options []gp.Option
 	if in.CountDataOnly {
 		options = append(options, gp.CountDataOnly())
 	}
-	scp, authenticate, err := gp.OpenSCP03(ctx, keys, iu, in.HostChallenge, in.AID, in.Level, options...)
-	keys.closeBase()
+	scp, authenticate, err := gp.Open(ctx, keys, expected, iu, in.HostChallenge, in.AID, in.Level, options...)
 	if err != nil {
-		keys.close()
+		if c.aes != nil {
+			c.aes.close()
+		}
 		return nil, err
 	}
-	c := &heldChannel{scp: scp, keys: keys}
+	c.scp = scp
 	s.channels.add(c, s.now())
 	if conn := agent.ConnOf(ctx); conn != nil {
 		conn.OnEnd(func() { s.drop(c.id) })
@@ -198,45 +220,22 @@ func (s *Service) encipherSecrets(ctx context.Context, in *encipherRequest) (*en
 	defer e.zero()
 	out := &encipherReply{Values: make(map[string][]byte, len(in.Names))}
 	err = s.on(in.ID, func(c *heldChannel) error {
+		pad := gp.Pad
+		if c.aes == nil { // SCP02
+			pad = gp.PadDES
+		}
 		for _, name := range in.Names {
 			value, ok := e[name]
 			if !ok {
 				return fmt.Errorf("%w: the card's secrets have no element %q", ErrRequest, name)
 			}
-			padded := gp.Pad(value)
+			padded := pad(value)
 			enciphered, err := c.scp.EncipherDEK(ctx, padded)
 			clear(padded)
 			if err != nil {
 				return err
 			}
 			out.Values[name] = enciphered
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (s *Service) putKey(ctx context.Context, in *putKeyRequest) (*putKeyReply, error) {
-	r := in.Request
-	if r.KeyVersion == 0 || r.KeyVersion > 0x7F || r.ReplacesVersion > 0x7F {
-		return nil, fmt.Errorf("%w: a key version is 01 to 7F", ErrRequest)
-	}
-	out := &putKeyReply{}
-	err := s.on(in.ID, func(c *heldChannel) error {
-		dek, err := c.keys.dek.get(ctx)
-		if err != nil {
-			return err
-		}
-		components, err := s.newKeyComponents(ctx, dek, r)
-		if err != nil {
-			return err
-		}
-		out.Command = toWire(gp.ReplaceKeyCommand(r.ReplacesVersion, r.KeyVersion, 1, components))
-		for _, k := range components {
-			out.KCVs = append(out.KCVs, k.KCV)
 		}
 		return nil
 	})

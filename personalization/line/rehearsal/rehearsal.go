@@ -44,7 +44,7 @@ func NewTray(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uin
 		serial := virtual.NewSerial(batch, uint32(i+1))
 		kdd := serial.Bytes()
 		k, err := v.BlankKeys(ctx, vault.BlankKeysRequest{
-			KeySet: keys.Set, Diversification: keys.Diversification, KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
+			KeySet: keys.Set, Diversification: keys.Template(), KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
 		})
 		if err != nil {
 			return nil, fmt.Errorf("blank %s: %w", serial, err)

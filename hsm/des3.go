@@ -161,7 +161,7 @@ func (k *DES3Key) DeriveMACKey(ctx context.Context, data []byte) (*DES3MACKey, e
 	if len(data) != 2*desBlock {
 		return nil, fmt.Errorf("hsm: a MAC key is derived from 16 bytes, not %d", len(data))
 	}
-	tmpl := SessionTemplate{Use: UseEncrypt}
+	tmpl := SessionTemplate{Use: UseMACs}
 	triple, err := k.DeriveCBC(ctx, data, tmpl)
 	if err != nil {
 		return nil, err

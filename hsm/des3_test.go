@@ -99,7 +99,11 @@ func TestMACKeyDES3(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("triple DES: %x, want %x, %v", got, want, err)
 	}
-	if back, err := k.DecryptCBC(ctx, iv, got); err != nil || !bytes.Equal(back, katDESPlain) {
+	if _, err := k.DecryptCBC(ctx, iv, got); err == nil {
+		t.Error("a MAC key deciphers")
+	}
+	other := des3ForTest(t, smac, UseEncrypt)
+	if back, err := other.DecryptCBC(ctx, iv, got); err != nil || !bytes.Equal(back, katDESPlain) {
 		t.Errorf("deciphered: %x, %v", back, err)
 	}
 	single2 := k.single

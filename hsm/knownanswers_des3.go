@@ -82,13 +82,15 @@ func testDeriveDES3(s *session) error {
 			iv, data  []byte
 			want      []byte
 			keyType   uint
+			use       Use
 		}{
-			{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, nil, data, goECB(master, data), pkcs11.CKK_DES2},
-			{pkcs11.CKM_DES3_CBC_ENCRYPT_DATA, zero, data, goCBC(master, data), pkcs11.CKK_DES2},
-			{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, nil, twice, goECB(master, twice), pkcs11.CKK_DES2},
-			{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, nil, data, goECB(master, data), pkcs11.CKK_AES},
+			{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, nil, data, goECB(master, data), pkcs11.CKK_DES2, UseDerive},
+			{pkcs11.CKM_DES3_CBC_ENCRYPT_DATA, zero, data, goCBC(master, data), pkcs11.CKK_DES2, UseEncrypt | UseWrap},
+			{pkcs11.CKM_DES3_CBC_ENCRYPT_DATA, zero, data, goCBC(master, data), pkcs11.CKK_DES2, UseMACs},
+			{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, nil, twice, goECB(master, twice), pkcs11.CKK_DES2, UseMACs},
+			{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, nil, data, goECB(master, data), pkcs11.CKK_AES, UseEncrypt},
 		} {
-			k, err := s.deriveKey(h, test.mechanism, test.iv, test.data, test.keyType, len(test.data), SessionTemplate{Use: UseEncrypt})
+			k, err := s.deriveKey(h, test.mechanism, test.iv, test.data, test.keyType, len(test.data), SessionTemplate{Use: test.use})
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ const (
 	UseMAC                     // CMAC or HMAC
 	UseDerive                  // be the base of DeriveCMAC
 	UseWrap                    // wrap and unwrap other keys
-	UseMACs                    // CMAC, of many messages at once: encipher, never decipher
+	UseMACs                    // CMAC, of many messages at once, or retail MAC: encipher, never decipher
 )
 
 // secretKey is a symmetric key in the token: one with a label, which stays, or

@@ -96,3 +96,29 @@ func FuzzUnwrap(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnwrapSCP02 does the same with SCP02, where an error may carry an R-MAC
+// but needs none.
+func FuzzUnwrapSCP02(f *testing.F) {
+	v := session02At(f, 0x75, gp.LevelCENCRMAC)
+	right := v.responses()[0]
+	f.Add(right)
+	f.Add([]byte{0x90, 0x00})
+	f.Add([]byte{0x6A, 0x80})
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 0x6A, 0x80})
+	ctx := context.Background()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, _ := v.open(t)
+		if _, err := s.Wrap(ctx, v.commands()[:1]); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Unwrap(ctx, [][]byte{b})
+		if err != nil {
+			return
+		}
+		bare := len(b) == 2 && !r[0].SW.OK() && r[0].SW.SW1() != 0x62 && r[0].SW.SW1() != 0x63
+		if !bare && !bytes.Equal(b, right) {
+			t.Errorf("%x passed as the card's", b)
+		}
+	})
+}

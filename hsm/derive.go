@@ -43,21 +43,6 @@ func (k *AESKey) DeriveCMAC(ctx context.Context, messages [][]byte, size int, tm
 	return derived, err
 }
 
-// DeriveCMACBytes returns in memory what DeriveCMAC would make a key of. It is
-// for the few receivers outside the token; the caller zeroes it.
-func (k *AESKey) DeriveCMACBytes(ctx context.Context, messages [][]byte, size int) ([]byte, error) {
-	if size <= 0 || size > blockSize*len(messages) {
-		return nil, fmt.Errorf("hsm: %d messages do not give %d bytes", len(messages), size)
-	}
-	var out []byte
-	err := k.with(ctx, "derive a key", func(s *session, h pkcs11.ObjectHandle) error {
-		var err error
-		out, err = cmacs(s, h, messages, size)
-		return err
-	})
-	return out, err
-}
-
 // deriveInside computes the last block X of each CMAC and lets the token
 // encrypt it into a new key (CKM_AES_ECB_ENCRYPT_DATA).
 func (k *AESKey) deriveInside(s *session, h pkcs11.ObjectHandle, messages [][]byte, size int, tmpl SessionTemplate) (*AESKey, error) {

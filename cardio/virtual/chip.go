@@ -85,7 +85,7 @@ func New(cfg Config) (*Chip, error) {
 	}
 	c.reg = reg
 	for _, a := range reg.apps {
-		if c.modules[aidKey(a.module)] == nil {
+		if c.factory(a.loadFile, a.module) == nil {
 			return nil, fmt.Errorf("virtual: the card has an application of module %X, and there is no code for it", a.module)
 		}
 	}
@@ -345,7 +345,7 @@ func (c *Chip) enter(a *application, cmd apdu.Command) ([]byte, apdu.StatusWord)
 // after power-up.
 func (c *Chip) code(a *application) Applet {
 	if a.code == nil {
-		a.code = c.modules[aidKey(a.module)]()
+		a.code = c.factory(a.loadFile, a.module)()
 	}
 	return a.code
 }
@@ -356,4 +356,20 @@ func (c *Chip) closeSession() {
 	c.session = session{}
 	c.personal = personalization{}
 	c.page = statusPage{}
+}
+
+// ModuleKey names one build of a module in Config.Applets.
+func ModuleKey(module string, version [2]byte) string {
+	return fmt.Sprintf("%s/%X", module, version[:])
+}
+
+func (c *Chip) factory(loadFile, module []byte) func() Applet {
+	for _, f := range c.reg.loadFiles {
+		if string(f.AID) == string(loadFile) {
+			if code := c.modules[ModuleKey(aidKey(module), f.Version)]; code != nil {
+				return code
+			}
+		}
+	}
+	return c.modules[aidKey(module)]
 }

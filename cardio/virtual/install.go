@@ -100,7 +100,7 @@ func (c *Chip) installApplication(p1 byte, file, module, aid, privileges []byte)
 	}
 	i := slices.IndexFunc(c.reg.loadFiles, func(f LoadFile) bool { return bytes.Equal(f.AID, file) })
 	if i < 0 || !slices.ContainsFunc(c.reg.loadFiles[i].Modules, func(m []byte) bool { return bytes.Equal(m, module) }) ||
-		c.modules[aidKey(module)] == nil {
+		c.factory(file, module) == nil {
 		return nil, apdu.SWReferencedDataNotFound
 	}
 	if bytes.Equal(aid, c.reg.isd) || c.reg.application(aid) != nil {

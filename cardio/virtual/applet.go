@@ -30,7 +30,7 @@ type Applet interface {
 	// class byte as received (secure messaging and chaining bits included),
 	// but rewritten to the basic logical channel, and but for what the chip itself answers: SELECT by DF name, when the name
 	// is that of an application on the card. Response data longer than the
-	// command's Ne is the applet's matter.
+	// command's Ne is the applet's matter. Here Env is a SecureChannel too.
 	Process(e Env, cmd apdu.Command) (data []byte, sw apdu.StatusWord)
 	// StoreData gets the personalization data that the security domain
 	// received after INSTALL [for personalization], already unwrapped from
@@ -55,7 +55,8 @@ type Env interface {
 	// bytes (GPC_SPE_014, Amendment D 1.1.2 section 6.2.7). SCP02: the
 	// session key, 3DES-ECB, length a positive multiple of 8 bytes
 	// (GPC_SPE_034 v2.3.1 section E.4.7). The padding stays. It fails
-	// outside StoreData and on any other length.
+	// on any other length, and outside StoreData unless the application has a
+	// channel of its own open (see SecureChannel).
 	DecipherDEK(data []byte) ([]byte, error)
 	// LifeCycle is the application's life cycle state as GET STATUS shows it
 	// (GPC_SPE_034 v2.3.1 table 11-4): 07 selectable, 0F, 1F … 7F of the

@@ -26,20 +26,27 @@ const (
 // three bytes read big-endian. Those that this card knows:
 const (
 	PrivilegeSecurityDomain       uint32 = 0x800000
+	PrivilegeDAP                  uint32 = 0x400000 // its DAP block is checked on what is loaded to it
+	PrivilegeDelegated            uint32 = 0x200000 // manages content with tokens
 	PrivilegeCardLock             uint32 = 0x100000
 	PrivilegeCardTerminate        uint32 = 0x080000
 	PrivilegeCardReset            uint32 = 0x040000 // selected by itself after a reset
+	PrivilegeCVM                  uint32 = 0x020000
+	PrivilegeMandatedDAP          uint32 = 0x010000 // its DAP block is checked on all that is loaded
 	PrivilegeTrustedPath          uint32 = 0x008000
 	PrivilegeAuthorizedManagement uint32 = 0x004000
+	PrivilegeTokenVerification    uint32 = 0x002000
 	PrivilegeGlobalDelete         uint32 = 0x001000
 	PrivilegeGlobalLock           uint32 = 0x000800
 	PrivilegeGlobalRegistry       uint32 = 0x000400
 	PrivilegeFinalApplication     uint32 = 0x000200
+	PrivilegeGlobalService        uint32 = 0x000100
+	PrivilegeReceiptGeneration    uint32 = 0x000080
 )
 
-// isdPrivileges is what the issuer security domain holds here: no delegated
-// management, tokens, receipts or CVM, since this card has none of them. Card
-// Reset is added when no application holds it.
+// isdPrivileges is what the issuer security domain always holds; Blank may add
+// Token Verification and Receipt Generation. Card Reset is added when no
+// application holds it.
 const isdPrivileges = PrivilegeSecurityDomain | PrivilegeCardLock | PrivilegeCardTerminate |
 	PrivilegeTrustedPath | PrivilegeAuthorizedManagement | PrivilegeGlobalDelete |
 	PrivilegeGlobalLock | PrivilegeGlobalRegistry | PrivilegeFinalApplication
@@ -76,6 +83,8 @@ type LoadFile struct {
 	AID     []byte
 	Version [2]byte
 	Modules [][]byte
+
+	loadFileExtra
 }
 
 // Installation is an application on a blank. Its code is the factory under
@@ -150,6 +159,16 @@ type Blank struct {
 	// MaxFailures is after how many failed authentications in a row a key
 	// set is blocked; 10 when 0, at most 255.
 	MaxFailures int
+	// ISDPrivileges are what the issuer security domain holds beyond what it
+	// always does: PrivilegeTokenVerification and PrivilegeReceiptGeneration,
+	// or none. The keys for them come with PUT KEY.
+	ISDPrivileges uint32
+	// LoadMemory is how many bytes of non-volatile memory there are for load
+	// files and for what applications reserve; DefaultLoadMemory when 0.
+	LoadMemory int
+	// Packages are what load files may import besides each other;
+	// DefaultPackages when nil.
+	Packages []Package
 	// KeyDiversificationData is the first 10 bytes of the answer to
 	// INITIALIZE UPDATE; the serial when nil.
 	KeyDiversificationData []byte
@@ -248,7 +267,8 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 	}
 	o := b.options()
 	o.store(s)
-	r := registry{space: s}
+	r := registry{keyring: keyring{space: s}, mem: mem}
+	r.putContentFacts(b)
 	r.putKeySet(&keySet{typ: b.Keys.Type, version: b.Keys.Version, enc: b.Keys.ENC, mac: b.Keys.MAC, dek: b.Keys.DEK}, 0)
 	for _, f := range b.LoadFiles {
 		r.putLoadFile(f)
@@ -298,6 +318,9 @@ func (b Blank) check() error {
 	}
 	if b.MaxFailures < 0 || b.MaxFailures > 255 {
 		return fmt.Errorf("virtual: a limit of %d failures is outside 1…255", b.MaxFailures)
+	}
+	if err := b.checkContent(); err != nil {
+		return err
 	}
 	if b.KeyDiversificationData != nil && len(b.KeyDiversificationData) != 10 {
 		return errors.New("virtual: key diversification data has 10 bytes")

@@ -20,6 +20,7 @@ type logical struct {
 	session  session
 	personal personalization
 	page     statusPage
+	loading  *loading // the load file being loaded
 }
 
 // channel is the logical channel of a class byte and the class byte that says

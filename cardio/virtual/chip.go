@@ -32,7 +32,9 @@ type Config struct {
 	Random io.Reader
 	// Applets are the modules that the card's code consists of: a factory
 	// for each module AID (upper-case hexadecimal). Every application in
-	// the registry needs its module here.
+	// the registry needs its module here, but for security domains and for
+	// those whose load file was loaded, which run without one as applications
+	// that can be selected and do nothing.
 	Applets map[string]func() Applet
 	// Log gets the stack of an applet that panicked (the command is then
 	// answered 6F00 and undone). No command or response data is logged.
@@ -58,7 +60,8 @@ type Chip struct {
 	// RAM
 	*logical // the channel of the command in hand; the basic one between commands
 	channels [channelCount]*logical
-	pending  *outgoing // T=0
+	pending  *outgoing    // T=0
+	touched  *application // whose memory the command in hand uses
 }
 
 // New makes a chip and powers it on.
@@ -85,7 +88,7 @@ func New(cfg Config) (*Chip, error) {
 	}
 	c.reg = reg
 	for _, a := range reg.apps {
-		if c.factory(a.loadFile, a.module) == nil {
+		if !c.hasCode(a) {
 			return nil, fmt.Errorf("virtual: the card has an application of module %X, and there is no code for it", a.module)
 		}
 	}
@@ -197,22 +200,29 @@ func (c *Chip) guarded(run func() ([]byte, apdu.StatusWord)) (data []byte, sw ap
 			if c.log != nil {
 				c.log.Error("virtual: an applet failed", "stack", string(debug.Stack()))
 			}
-			c.loseRAM()
-			if reg, err := loadRegistry(c.mem); err == nil {
-				c.reg = reg
-			}
+			c.undo()
 			data, sw = nil, apdu.SWNoPreciseDiagnosis
 		}
 	}()
+	c.touched = nil
 	data, sw = run()
+	if c.overQuota() {
+		c.undo()
+		return nil, apdu.SWNotEnoughMemory
+	}
 	if err := c.mem.Commit(); err != nil {
-		c.loseRAM()
-		if reg, err := loadRegistry(c.mem); err == nil {
-			c.reg = reg
-		}
+		c.undo()
 		return nil, apdu.SWMemoryFailure
 	}
 	return data, sw
+}
+
+// undo takes back what the command in hand wrote, as a reset would.
+func (c *Chip) undo() {
+	c.loseRAM()
+	if reg, err := loadRegistry(c.mem); err == nil {
+		c.reg = reg
+	}
 }
 
 const (
@@ -235,6 +245,9 @@ func (c *Chip) execute(raw []byte) ([]byte, apdu.StatusWord) {
 	cmd.CLA = cla
 	c.logical = c.channels[n]
 	defer func() { c.logical = c.channels[0] }()
+	if cmd.INS != insLoad {
+		c.loading = nil // whatever comes between ends loading
+	}
 	if cmd.CLA == 0x00 {
 		switch {
 		case cmd.INS == insSelect && cmd.P1 == 0x04:
@@ -248,10 +261,13 @@ func (c *Chip) execute(raw []byte) ([]byte, apdu.StatusWord) {
 		c.selected = nil
 		c.closeSession()
 	}
-	if c.selected == nil {
+	if c.selected == nil || c.selected.isDomain() {
 		return c.domain(cmd)
 	}
-	e := &env{chip: c, app: c.selected}
+	if c.session.phase == initiated && cmd.INS != insExternalAuthenticate {
+		c.closeSession()
+	}
+	e := c.processEnv()
 	defer e.end()
 	return c.selected.code.Process(e, cmd)
 }
@@ -331,6 +347,10 @@ func (c *Chip) enter(a *application, cmd apdu.Command) ([]byte, apdu.StatusWord)
 		}
 		return c.fci(), apdu.SWSuccess
 	}
+	if a.isDomain() {
+		c.selected = a
+		return c.fci(), apdu.SWSuccess
+	}
 	e := &env{chip: c, app: a}
 	defer e.end()
 	data, sw := c.code(a).Select(e, cmd)
@@ -345,7 +365,7 @@ func (c *Chip) enter(a *application, cmd apdu.Command) ([]byte, apdu.StatusWord)
 // after power-up.
 func (c *Chip) code(a *application) Applet {
 	if a.code == nil {
-		a.code = c.factory(a.loadFile, a.module)()
+		a.code = c.newCode(a)
 	}
 	return a.code
 }
@@ -356,6 +376,7 @@ func (c *Chip) closeSession() {
 	c.session = session{}
 	c.personal = personalization{}
 	c.page = statusPage{}
+	c.loading = nil
 }
 
 // ModuleKey names one build of a module in Config.Applets.

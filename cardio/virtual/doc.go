@@ -1,6 +1,6 @@
 // Package virtual is a GlobalPlatform card in software: a chip with its
-// issuer security domain, secure channel, life cycle and persistent memory,
-// on which applets run. Bureaus rehearse lots and train staff on it; tests
+// security domains, secure channel, card content, life cycle and persistent
+// memory, on which applets run. Bureaus rehearse lots and train staff on it; tests
 // and benchmarks run on it. It is never put into production.
 //
 // It implements GlobalPlatform Card Specification 2.3.1 (GPC_SPE_034), as far
@@ -10,7 +10,9 @@
 // refuses, with the status word of the standard. Where real chips differ, a
 // blank can have a named Quirk.
 //
-// It is not a Java Card: applets are Go values (see Applet), nothing is
-// loaded. And it shares no code with the host side (cardio/gp, cardio/lds):
+// It is not a Java Card: applets are Go values (see Applet). Load files are
+// taken, checked and kept account of as on a Java Card; an application made of
+// one runs the Go value under its module's AID in Config.Applets, or else can
+// only be selected. And it shares no code with the host side (cardio/gp, cardio/lds):
 // its cryptography is its own, so that both cannot make the same mistake.
 package virtual

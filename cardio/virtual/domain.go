@@ -15,12 +15,13 @@ const (
 	insPutKey               = 0xD8
 	insStoreData            = 0xE2
 	insDelete               = 0xE4
+	insLoad                 = 0xE8
 	insInstall              = 0xE6
 	insSetStatus            = 0xF0
 	insGetStatus            = 0xF2
 )
 
-// domain executes a command while the issuer security domain is selected.
+// domain executes a command while a security domain is selected.
 func (c *Chip) domain(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if cmd.INS != insExternalAuthenticate && c.session.phase == initiated {
 		c.closeSession() // only EXTERNAL AUTHENTICATE may follow INITIALIZE UPDATE
@@ -66,7 +67,7 @@ func (c *Chip) domain(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		}
 		return c.externalAuthenticate(cmd)
 	}
-	return c.secured(cmd)
+	return c.secured(cmd, c.management)
 }
 
 func (c *Chip) known(ins byte) bool {
@@ -74,7 +75,7 @@ func (c *Chip) known(ins byte) bool {
 	case insBeginRMACSession, insEndRMACSession:
 		return c.reg.hasRMACSession()
 	case insInitializeUpdate, insExternalAuthenticate, insGetData, insPutKey, insStoreData,
-		insDelete, insInstall, insSetStatus, insGetStatus:
+		insDelete, insInstall, insLoad, insSetStatus, insGetStatus:
 		return true
 	}
 	return false
@@ -98,10 +99,10 @@ func (c *Chip) allowed(ins byte) apdu.StatusWord {
 	return apdu.SWSuccess
 }
 
-// secured takes the secure messaging off a command, executes it and puts the
+// secured takes the secure messaging off a command, runs it and puts the
 // secure messaging on its response. Whatever is wrong with the protection
 // ends the session (GPC_SPE_034 v2.3.1 section 10.2.3).
-func (c *Chip) secured(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+func (c *Chip) secured(cmd apdu.Command, run func(apdu.Command) ([]byte, apdu.StatusWord)) ([]byte, apdu.StatusWord) {
 	protected := cmd.CLA&0x04 != 0
 	if c.session.phase != open {
 		if protected {
@@ -133,9 +134,9 @@ func (c *Chip) secured(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		c.session.scp02.note(cmd)
 	}
 	if c.session.level&levelRMAC == 0 { // a session of R-MACs begins after the command that begins it
-		return c.management(cmd)
+		return run(cmd)
 	}
-	data, sw := c.management(cmd)
+	data, sw := run(cmd)
 	return c.session.wrap(data, sw), sw
 }
 
@@ -152,6 +153,8 @@ func (c *Chip) management(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		return c.setStatus(cmd)
 	case insInstall:
 		return c.install(cmd)
+	case insLoad:
+		return c.load(cmd)
 	case insDelete:
 		return c.delete(cmd)
 	case insStoreData:
@@ -177,14 +180,14 @@ func lengthChecked(cmd apdu.Command, run func() ([]byte, apdu.StatusWord)) ([]by
 	return data, sw
 }
 
-// fci is the answer to SELECT of the issuer security domain (GPC_SPE_034
+// fci is the answer to SELECT of a security domain (GPC_SPE_034
 // v2.3.1 table 11-82): 6F { 84 AID, A5 { 9F65 greatest command data } }. The
 // optional security domain management data 73 stands in card recognition data
 // alone: many chips leave it out here, and there is host software that gives up
 // on a version of the specification that it does not know.
 func (c *Chip) fci() []byte {
 	return tlv.Encode(0x6F,
-		tlv.Encode(0x84, c.reg.isd),
+		tlv.Encode(0x84, c.invoker()),
 		tlv.Encode(0xA5,
 			tlv.Encode(0x9F65, []byte{apdu.MaxShortData})))
 }
@@ -221,7 +224,7 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	tag := tlv.Tag(binary.BigEndian.Uint16([]byte{cmd.P1, cmd.P2}))
 	switch tag {
 	case 0x0042, 0x0045: // issuer and card image number, when stored
-		v := c.reg.space.Get(objectKey(tag))
+		v := c.ownKeys().space.Get(objectKey(tag))
 		if v == nil {
 			return nil, apdu.SWReferencedDataNotFound
 		}
@@ -233,7 +236,7 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case 0x00CF: // key diversification data
 		return tlv.Encode(0xCF, c.reg.kdd), apdu.SWSuccess
 	case 0x00C1: // sequence counter of the default key set
-		k := c.reg.keySet(0)
+		k := c.channelKeys().keySet(0)
 		if c.reg.protocol == 2 {
 			n := min(k.sequence, maxSequence02)
 			return tlv.Encode(0xC1, []byte{byte(n >> 8), byte(n)}), apdu.SWSuccess
@@ -244,6 +247,8 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		return tlv.Encode(0xC1, sequenceBytes(k)), apdu.SWSuccess
 	case 0x00E0:
 		return c.keyInformation(), apdu.SWSuccess
+	case 0xFF21:
+		return c.resources()
 	case 0x9F7F:
 		if c.reg.has(QuirkNoCPLC) {
 			return nil, apdu.SWReferencedDataNotFound
@@ -270,10 +275,13 @@ func objectKey(tag tlv.Tag) string {
 // version, type, length } … } (GPC_SPE_034 v2.3.1 section 11.3.3.1).
 func (c *Chip) keyInformation() []byte {
 	var b []byte
-	for _, k := range c.reg.keys {
+	for _, k := range c.ownKeys().keys {
 		for id := byte(1); id <= 3; id++ {
 			b = append(b, tlv.Encode(0xC0, []byte{id, k.version, k.typ.coded(), byte(len(k.enc))})...)
 		}
+	}
+	for _, k := range c.ownKeys().singles {
+		b = append(b, tlv.Encode(0xC0, k.information())...)
 	}
 	return tlv.Encode(0xE0, b)
 }
@@ -282,7 +290,7 @@ func (c *Chip) keyInformation() []byte {
 // 67 { A0 { 80 SCP, 81 parameters i, 82 key sizes of SCP03 }, 81 privileges of
 // security domains, 82 privileges of applications }.
 func (c *Chip) capabilities() []byte {
-	domain, app := uint32(isdPrivileges|PrivilegeCardReset), PrivilegeCardReset
+	domain, app := c.reg.isdPrivileges()|PrivilegeCardReset|domainPrivileges, applicationPrivileges
 	protocol := tlv.Encode(0x80, []byte{c.reg.protocol})
 	protocol = tlv.Append(protocol, 0x81, []byte{c.reg.scp})
 	if c.reg.protocol == 3 {

@@ -12,7 +12,7 @@ import (
 type env struct {
 	chip *Chip
 	app  *application
-	dek  dataKey // only while STORE DATA is forwarded
+	dek  dataKey // only while STORE DATA is forwarded or the application has a channel open
 	over bool
 }
 
@@ -27,6 +27,7 @@ func (e *env) live() {
 
 func (e *env) Memory() nvm.Space {
 	e.live()
+	e.chip.touched = e.app
 	return e.chip.mem.Space(appSpace + aidKey(e.app.aid))
 }
 
@@ -38,7 +39,7 @@ func (e *env) Random() io.Reader {
 func (e *env) DecipherDEK(data []byte) ([]byte, error) {
 	e.live()
 	if e.dek == nil {
-		return nil, errors.New("virtual: there is no data encryption key outside STORE DATA")
+		return nil, errors.New("virtual: there is no data encryption key outside STORE DATA and a secure channel")
 	}
 	if size := e.dek.blockSize(); len(data) == 0 || len(data)%size != 0 {
 		return nil, fmt.Errorf("virtual: enciphered data of %d bytes is no multiple of %d", len(data), size)

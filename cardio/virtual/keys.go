@@ -14,7 +14,7 @@ const (
 	TripleDES                // SCP02; two-key 3DES, 16 bytes
 )
 
-// Keys is a key set of the issuer security domain: three keys of one type and
+// Keys is a key set of a security domain: three keys of one type and
 // the same length.
 type Keys struct {
 	Type          KeyType

@@ -44,6 +44,9 @@ const maxKeySets = 8
 // The three keys change together or not at all. A session goes on under the
 // keys that it was opened with.
 func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	if isSingle(cmd) {
+		return c.putSingleKey(cmd)
+	}
 	if cmd.P1&0x80 != 0 || cmd.P2 != 0x81 {
 		return nil, apdu.SWIncorrectP1P2
 	}
@@ -110,32 +113,40 @@ func (c *Chip) keyField(b []byte) (key, kcv, rest []byte, sw apdu.StatusWord) {
 }
 
 func (c *Chip) replaceKeys(old byte, k *keySet, out []byte) ([]byte, apdu.StatusWord) {
+	ring := c.ownKeys()
+	if _, taken := ring.single(k.version, 0); taken {
+		return nil, apdu.SWWrongData
+	}
 	if old == 0 {
-		if c.reg.keySet(k.version) != nil {
+		if ring.keySet(k.version) != nil {
 			return nil, apdu.SWWrongData
 		}
-		if len(c.reg.keys) >= maxKeySets {
+		if len(ring.keys) >= maxKeySets {
 			return nil, apdu.SWNotEnoughMemory
 		}
-		last := c.reg.keys[len(c.reg.keys)-1]
-		c.reg.putKeySet(k, last.order+1)
-		c.reg.keys = append(c.reg.keys, k)
-		if factory := c.reg.keySet(factoryVersion); factory != nil {
-			c.reg.deleteKeySet(factory) // see QuirkFactoryVersion
+		order := uint16(0)
+		for _, o := range ring.keys {
+			order = o.order + 1
 		}
+		ring.putKeySet(k, order)
+		ring.keys = append(ring.keys, k)
+		if factory := ring.keySet(factoryVersion); factory != nil {
+			ring.deleteKeySet(factory) // see QuirkFactoryVersion
+		}
+		c.personalized()
 		return out, apdu.SWSuccess
 	}
-	replaced := c.reg.keySet(old)
+	replaced := ring.keySet(old)
 	if replaced == nil {
 		return nil, apdu.SWReferencedDataNotFound
 	}
-	if k.version != old && c.reg.keySet(k.version) != nil {
+	if k.version != old && ring.keySet(k.version) != nil {
 		return nil, apdu.SWWrongData
 	}
 	order := replaced.order
-	at := slices.Index(c.reg.keys, replaced)
-	c.reg.deleteKeySet(replaced)
-	c.reg.putKeySet(k, order)
-	c.reg.keys = slices.Insert(c.reg.keys, at, k)
+	at := slices.Index(ring.keys, replaced)
+	ring.deleteKeySet(replaced)
+	ring.putKeySet(k, order)
+	ring.keys = slices.Insert(ring.keys, at, k)
 	return out, apdu.SWSuccess
 }

@@ -400,7 +400,7 @@ func TestInstallRefusals(t *testing.T) {
 		{0x20, 0, "000006A0A0A0A0A0A0000000", apdu.SWReferencedDataNotFound},
 		{0x20, 0, "000007A00000024710010000", apdu.SWWrongData}, // one field short
 		{0x20, 1, "000007A0000002471001000000", apdu.SWIncorrectP1P2},
-		{0x02, 0, "06A0000002471000000000", apdu.SWWrongData},
+		{0x02, 0, "06A0000002471000000000", apdu.SWConditionsOfUseNotSatisfied}, // is on the card
 		{0x0C, 0, "06A0000002471107A000000247100107A0000002471002010000 00", apdu.SWReferencedDataNotFound},
 		{0x0C, 0, "06A0000002471007A000000247100107A000000247100101000000", apdu.SWConditionsOfUseNotSatisfied}, // exists
 		{0x0C, 0, "06A0000002471007A000000247100107A000000247100201040000", apdu.SWConditionsOfUseNotSatisfied}, // Card Reset is taken
@@ -451,7 +451,7 @@ func TestClassAndChannelRefusals(t *testing.T) {
 	h.want(apdu.SWClassNotSupported, "90CA006600")
 	h.want(apdu.SWInstructionNotSupported, "80AA000000")
 	h.want(apdu.SWInstructionNotSupported, "00B0000000")
-	h.want(apdu.SWInstructionNotSupported, "80E8000000") // LOAD
+	h.want(apdu.SWSecurityStatusNotSatisfied, "80E8000000") // LOAD
 	h.want(apdu.SWIncorrectP1P2, "00A40000023F0000")
 	h.want(apdu.SWIncorrectP1P2, "00A4040100")
 	h.want(apdu.SWIncorrectP1P2, "00A4040800")

@@ -45,13 +45,15 @@ type application struct {
 	privileges            uint32
 	state                 byte   // the lock bit included
 	order                 uint16 // position in the registry
-	code                  Applet // RAM: the instance since power-up
+	extra                 extra
+	ring                  *keyring // of a supplementary security domain: its own keys
+	code                  Applet   // RAM: the instance since power-up
 }
 
 func (a *application) locked() bool     { return a.state&appLockedBit != 0 }
 func (a *application) selectable() bool { return !a.locked() && a.state&0x07 == 0x07 }
 
-// keySet is one key version of the issuer security domain.
+// keySet is one key version of a security domain.
 type keySet struct {
 	typ           KeyType
 	version       byte
@@ -79,14 +81,18 @@ func (k *keySet) prepare() {
 
 // registry is the chip's own persistent data and its picture in RAM.
 type registry struct {
-	space nvm.Space
+	keyring // of the issuer security domain
 	options
+	mem *nvm.Memory
 
 	atr, isd, kdd, cplc []byte
 	scp                 byte // the parameter i
 	limit               byte
 	state               CardState
-	keys                []*keySet // in the order they were put
+	memory              uint32 // bytes for load files and reservations
+	confirmations       uint16 // receipts given
+	extraPrivileges     uint32 // of the issuer security domain
+	packages            []Package
 	loadFiles           []LoadFile
 	apps                []*application
 }
@@ -96,7 +102,7 @@ var ErrNoCard = errors.New("virtual: the memory holds no card")
 
 func loadRegistry(mem *nvm.Memory) (r registry, err error) {
 	s := mem.Space(chipSpace)
-	r = registry{space: s, atr: s.Get("atr"), isd: s.Get("isd"), kdd: s.Get("kdd"), cplc: s.Get("cplc")}
+	r = registry{keyring: keyring{space: s}, mem: mem, atr: s.Get("atr"), isd: s.Get("isd"), kdd: s.Get("kdd"), cplc: s.Get("cplc")}
 	i, limit, state := s.Get("i"), s.Get("limit"), s.Get("state")
 	if len(r.atr) == 0 || len(r.isd) == 0 || len(r.kdd) != 10 || len(r.cplc) != 42 ||
 		len(i) != 1 || len(limit) != 1 || len(state) != 1 {
@@ -106,30 +112,36 @@ func loadRegistry(mem *nvm.Memory) (r registry, err error) {
 	if r.options, err = loadOptions(s); err != nil {
 		return r, err
 	}
-	for _, k := range s.Keys("key/") {
-		set, err := decodeKeySet(k, s.Get(k))
-		if err != nil {
-			return r, err
-		}
-		c := s.Get(fmt.Sprintf("count/%02X", set.version))
-		if len(c) != 4 {
-			return r, ErrNoCard
-		}
-		set.failures, set.sequence = c[0], uint32(c[1])<<16|uint32(c[2])<<8|uint32(c[3])
-		r.keys = append(r.keys, set)
+	if err := r.loadKeys(); err != nil {
+		return r, err
 	}
-	slices.SortFunc(r.keys, func(a, b *keySet) int { return int(a.order) - int(b.order) })
+	if err := r.loadContentFacts(); err != nil {
+		return r, err
+	}
 	for _, k := range s.Keys("elf/") {
 		f, err := decodeLoadFile(s.Get(k))
 		if err != nil {
 			return r, err
 		}
+		if err := f.decodeExtra(s.Get("elfx/" + aidKey(f.AID))); err != nil {
+			return r, err
+		}
 		r.loadFiles = append(r.loadFiles, f)
 	}
+	r.loadFiles = append(r.loadFiles, domainLoadFile())
 	for _, k := range s.Keys("app/") {
 		a, err := decodeApplication(s.Get(k))
 		if err != nil {
 			return r, err
+		}
+		if err := a.decodeExtra(s.Get("appx/" + aidKey(a.aid))); err != nil {
+			return r, err
+		}
+		if a.isDomain() {
+			a.ring = &keyring{space: r.domainSpace(a)}
+			if err := a.ring.loadKeys(); err != nil {
+				return r, err
+			}
 		}
 		r.apps = append(r.apps, a)
 	}
@@ -169,7 +181,7 @@ func (r *registry) putState(s CardState) {
 
 // putKeySet stores a key set at a position of the order in which the card
 // looks for its default keys.
-func (r *registry) putKeySet(k *keySet, order uint16) {
+func (r *keyring) putKeySet(k *keySet, order uint16) {
 	k.order = order
 	v := []byte{byte(order >> 8), byte(order)}
 	for _, key := range [][]byte{k.enc, k.mac, k.dek} {
@@ -183,12 +195,12 @@ func (r *registry) putKeySet(k *keySet, order uint16) {
 }
 
 // putCounters stores what changes with every session.
-func (r *registry) putCounters(k *keySet) {
+func (r *keyring) putCounters(k *keySet) {
 	n := k.sequence
 	r.space.Set(fmt.Sprintf("count/%02X", k.version), []byte{k.failures, byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-func (r *registry) deleteKeySet(k *keySet) {
+func (r *keyring) deleteKeySet(k *keySet) {
 	r.space.Delete(fmt.Sprintf("key/%02X", k.version))
 	r.space.Delete(fmt.Sprintf("count/%02X", k.version))
 	r.keys = slices.DeleteFunc(r.keys, func(o *keySet) bool { return o == k })
@@ -217,7 +229,7 @@ func decodeKeySet(name string, v []byte) (*keySet, error) {
 
 // keySet finds a version; 00 is the default, the first in order
 // (GPC_SPE_014 section 7.1.1.2).
-func (r *registry) keySet(version byte) *keySet {
+func (r *keyring) keySet(version byte) *keySet {
 	for _, k := range r.keys {
 		if version == 0 || k.version == version {
 			return k
@@ -233,6 +245,7 @@ func (r *registry) putLoadFile(f LoadFile) {
 		v = field(v, m)
 	}
 	r.space.Set("elf/"+aidKey(f.AID), v)
+	setOrDelete(r.space, "elfx/"+aidKey(f.AID), f.encodeExtra())
 }
 
 func decodeLoadFile(v []byte) (LoadFile, error) {
@@ -266,10 +279,12 @@ func (r *registry) putApplication(a *application) {
 		v = field(v, f)
 	}
 	r.space.Set("app/"+aidKey(a.aid), v)
+	setOrDelete(r.space, "appx/"+aidKey(a.aid), a.extra.encode())
 }
 
 func (r *registry) deleteApplication(a *application) {
 	r.space.Delete("app/" + aidKey(a.aid))
+	r.space.Delete("appx/" + aidKey(a.aid))
 	r.apps = slices.DeleteFunc(r.apps, func(o *application) bool { return o == a })
 }
 
@@ -303,7 +318,7 @@ func (r *registry) application(aid []byte) *application {
 // issuer security domain.
 func (r *registry) cardReset() *application {
 	for _, a := range r.apps {
-		if a.privileges&PrivilegeCardReset != 0 && a.selectable() {
+		if a.isDefault() && a.selectable() {
 			return a
 		}
 	}

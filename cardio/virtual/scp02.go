@@ -61,7 +61,7 @@ func (c *Chip) initializeUpdate02(k *keySet, host []byte) ([]byte, apdu.StatusWo
 		icvEncryption: c.reg.scp&SCP02ICVEncryption != 0,
 	}
 	if c.reg.scp&SCP02PseudoRandomChallenge != 0 {
-		mac := t.mac.retailMAC([8]byte{}, c.reg.isd) // section E.4.2.3
+		mac := t.mac.retailMAC([8]byte{}, c.invoker()) // section E.4.2.3
 		copy(t.card, mac[:])
 	} else if _, err := io.ReadFull(c.random, t.card); err != nil {
 		return nil, apdu.SWNoPreciseDiagnosis

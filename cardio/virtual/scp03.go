@@ -75,7 +75,10 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if len(cmd.Data) != length {
 		return nil, apdu.SWWrongLength
 	}
-	k := c.reg.keySet(cmd.P1)
+	if d := c.actingDomain(); !d.usable() {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	k := c.channelKeys().keySet(cmd.P1)
 	if k == nil {
 		return nil, apdu.SWReferencedDataNotFound
 	}
@@ -95,8 +98,8 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 			return nil, apdu.SWConditionsOfUseNotSatisfied
 		}
 		k.sequence++
-		c.reg.putCounters(k)
-		s.card = k.encKey.derive(deriveCardChallenge, length*8, sequenceBytes(k), c.reg.isd)
+		c.channelKeys().putCounters(k)
+		s.card = k.encKey.derive(deriveCardChallenge, length*8, sequenceBytes(k), c.invoker())
 	} else {
 		s.card = make([]byte, length)
 		if _, err := io.ReadFull(c.random, s.card); err != nil {
@@ -141,11 +144,11 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	if len(cmd.Data) != 2*s.length {
 		return nil, apdu.SWWrongLength
 	}
-	if !slices.Contains(c.reg.keys, s.keys) || s.scp02 != nil && uint32(s.scp02.sequence) != s.keys.sequence {
+	if !slices.Contains(c.channelKeys().keys, s.keys) || s.scp02 != nil && uint32(s.scp02.sequence) != s.keys.sequence {
 		return nil, apdu.SWConditionsOfUseNotSatisfied // another channel was quicker
 	}
 	s.keys.failures++
-	c.reg.putCounters(s.keys)
+	c.channelKeys().putCounters(s.keys)
 	if err := c.mem.Commit(); err != nil {
 		return nil, apdu.SWMemoryFailure
 	}
@@ -159,7 +162,7 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	if s.scp02 != nil {
 		s.keys.sequence++
 	}
-	c.reg.putCounters(s.keys)
+	c.channelKeys().putCounters(s.keys)
 	s.phase, s.level = open, cmd.P1
 	c.session = s
 	return nil, apdu.SWSuccess

@@ -167,21 +167,28 @@ func (c *Chip) entries(p1 byte, prefix []byte, want map[tlv.Tag]bool) [][]byte {
 	}
 	switch p1 {
 	case scopeISD:
-		p := uint32(isdPrivileges)
-		if c.reg.cardReset() == nil {
-			p |= PrivilegeCardReset
+		if !c.visible(nil) {
+			break
 		}
+		p := c.reg.isdPrivileges()
 		add(c.reg.isd, tlv.Object{Tag: 0x9F70, Value: []byte{byte(c.reg.state)}},
 			tlv.Object{Tag: 0xC5, Value: privilegeBytes(p)})
 	case scopeApplications:
 		for _, a := range c.reg.apps {
+			if !c.visible(c.reg.parent(a)) && a != c.selected {
+				continue
+			}
 			add(a.aid, tlv.Object{Tag: 0x9F70, Value: []byte{a.state}},
 				tlv.Object{Tag: 0xC5, Value: privilegeBytes(a.privileges)},
 				tlv.Object{Tag: 0xC4, Value: a.loadFile},
-				tlv.Object{Tag: 0xCC, Value: c.reg.isd})
+				tlv.Object{Tag: 0xCC, Value: c.reg.aidOf(c.reg.parent(a))})
 		}
 	case scopeLoadFiles, scopeModules:
 		for _, f := range c.reg.loadFiles {
+			domain, _ := c.reg.domainByAID(f.domain)
+			if !c.visible(domain) {
+				continue
+			}
 			objects := []tlv.Object{
 				{Tag: 0x9F70, Value: []byte{0x01}}, // LOADED
 				{Tag: 0xCE, Value: f.Version[:]},
@@ -191,39 +198,10 @@ func (c *Chip) entries(p1 byte, prefix []byte, want map[tlv.Tag]bool) [][]byte {
 					objects = append(objects, tlv.Object{Tag: 0x84, Value: m})
 				}
 			}
-			add(f.AID, append(objects, tlv.Object{Tag: 0xCC, Value: c.reg.isd})...)
+			add(f.AID, append(objects, tlv.Object{Tag: 0xCC, Value: c.reg.aidOf(domain)})...)
 		}
 	}
 	return out
-}
-
-// setStatus is SET STATUS (GPC_SPE_034 v2.3.1 section 11.10): P1 = 80 the
-// card, 40 an application, whose lock bit alone can be changed from here.
-func (c *Chip) setStatus(cmd apdu.Command) ([]byte, apdu.StatusWord) {
-	switch cmd.P1 {
-	case 0x80:
-		return nil, c.setCardState(CardState(cmd.P2))
-	case 0x40:
-	default:
-		return nil, apdu.SWIncorrectP1P2
-	}
-	if len(cmd.Data) < 5 || len(cmd.Data) > 16 {
-		return nil, apdu.SWWrongData
-	}
-	a := c.reg.application(cmd.Data)
-	if a == nil {
-		return nil, apdu.SWReferencedDataNotFound
-	}
-	if c.reg.state == CardLocked {
-		return nil, apdu.SWConditionsOfUseNotSatisfied
-	}
-	lock := cmd.P2&appLockedBit != 0
-	if lock == a.locked() {
-		return nil, apdu.SWConditionsOfUseNotSatisfied
-	}
-	a.state ^= appLockedBit // the state before locking comes back with unlocking
-	c.reg.putApplication(a)
-	return nil, apdu.SWSuccess
 }
 
 // setCardState makes a transition of GPC_SPE_034 v2.3.1 figure 5-1: forward

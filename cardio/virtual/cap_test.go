@@ -210,13 +210,28 @@ func TestHostLoads(t *testing.T) {
 	command(gp.DeleteCommand(domainAID, false, nil))
 }
 
-// FuzzParseCAP: whatever is loaded is a CAP file or refused, by the chip and
-// by the host alike where the chip takes it.
+// FuzzParseCAP: whatever is loaded is a CAP file or refused, and what the host
+// side reads the chip reads alike.
 func FuzzParseCAP(f *testing.F) {
 	f.Add(testCAP(1))
 	f.Add(testCAP(1)[:30])
 	f.Add(component(1, "decaffed"+"0102"+"04"+"0301"+"05f0cb000001"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if file, err := hostcap.Read(b); err == nil {
+			c, err := parseCAP(file.LoadFileDataBlock(hostcap.BlockOptions{Descriptor: true, Custom: true}))
+			for _, a := range file.Applets {
+				if !bytes.Equal(a[:5], file.Package.AID[:5]) {
+					return // the host leaves that to the card
+				}
+			}
+			if err != nil {
+				t.Fatalf("the host takes it: %v", err)
+			}
+			if !bytes.Equal(c.aid, file.Package.AID) || len(c.applets) != len(file.Applets) || len(c.imports) != len(file.Imports) ||
+				c.major != file.Package.Version.Major || c.minor != file.Package.Version.Minor {
+				t.Fatalf("%+v, the host has %+v", c, file)
+			}
+		}
 		c, err := parseCAP(b)
 		if err != nil {
 			if !errors.Is(err, errCAP) {

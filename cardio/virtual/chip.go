@@ -60,8 +60,8 @@ type Chip struct {
 	// RAM
 	*logical // the channel of the command in hand; the basic one between commands
 	channels [channelCount]*logical
-	pending  *outgoing    // T=0
-	touched  *application // whose memory the command in hand uses
+	pending  *outgoing      // T=0
+	touched  []*application // whose memory the command in hand uses
 }
 
 // New makes a chip and powers it on.
@@ -204,10 +204,10 @@ func (c *Chip) guarded(run func() ([]byte, apdu.StatusWord)) (data []byte, sw ap
 			data, sw = nil, apdu.SWNoPreciseDiagnosis
 		}
 	}()
-	c.touched = nil
+	c.touched = c.touched[:0]
 	data, sw = run()
 	if c.overQuota() {
-		c.undo()
+		c.dropWrites()
 		return nil, apdu.SWNotEnoughMemory
 	}
 	if err := c.mem.Commit(); err != nil {

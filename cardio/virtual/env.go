@@ -27,7 +27,7 @@ func (e *env) live() {
 
 func (e *env) Memory() nvm.Space {
 	e.live()
-	e.chip.touched = e.app
+	e.chip.touched = append(e.chip.touched, e.app)
 	return e.chip.mem.Space(appSpace + aidKey(e.app.aid))
 }
 

@@ -62,7 +62,7 @@ func (c *Chip) newCode(a *application) Applet {
 	return inert{aid: a.aid}
 }
 
-// install lets a new application have its say; a refusal leaves nothing of
+// installCode lets a new application have its say; a refusal leaves nothing of
 // its data.
 func (c *Chip) installCode(a *application, params []byte) apdu.StatusWord {
 	if a.isDomain() {
@@ -76,6 +76,9 @@ func (c *Chip) installCode(a *application, params []byte) apdu.StatusWord {
 	e := &env{chip: c, app: a}
 	defer e.end()
 	sw := applet.Install(e, params)
+	if sw.OK() && c.exceeds(a) {
+		sw = apdu.SWNotEnoughMemory
+	}
 	if !sw.OK() {
 		c.wipe(a)
 	}
@@ -93,12 +96,13 @@ func (c *Chip) wipe(a *application) {
 	}
 }
 
-// overQuota says whether the application that used its memory in the command
-// in hand stored more than it may (GPC_SPE_034 v2.3.1 section 9.7, tag C8 of
+// overQuota says whether an application whose memory the command in hand used
+// holds more there than it may (GPC_SPE_034 v2.3.1 section 9.7, tag C8 of
 // INSTALL [for install]).
-func (c *Chip) overQuota() bool {
-	a := c.touched
-	if a == nil || a.extra.quota == 0 {
+func (c *Chip) overQuota() bool { return slices.ContainsFunc(c.touched, c.exceeds) }
+
+func (c *Chip) exceeds(a *application) bool {
+	if a.extra.quota == 0 {
 		return false
 	}
 	space := c.mem.Space(appSpace + aidKey(a.aid))
@@ -107,4 +111,20 @@ func (c *Chip) overQuota() bool {
 		n += uint64(len(space.Get(k)))
 	}
 	return n > uint64(a.extra.quota)
+}
+
+// dropWrites takes back what the command in hand wrote, for applications that
+// have stored too much. Session and selection go on.
+func (c *Chip) dropWrites() {
+	c.mem.Rollback()
+	for _, a := range c.touched {
+		for _, l := range c.channels {
+			if l != nil && l.personal.app == a {
+				l.personal = personalization{}
+			}
+		}
+		if stored, err := decodeApplication(c.reg.space.Get("app/" + aidKey(a.aid))); err == nil {
+			a.state = stored.state
+		}
+	}
 }

@@ -162,7 +162,7 @@ func (c *Chip) installable(a *application) apdu.StatusWord {
 	if !c.manages(domain) && !c.reg.within(c.selected, domain) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
-	if c.reg.taken(a.aid) || a.isDefault() && c.reg.defaultTaken(a) || c.cvmTaken(a) {
+	if c.reg.taken(a.aid) || a.isDefault() && c.reg.defaultTaken(a) || c.cvmTaken(a, a.privileges) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
 	nonVolatile, volatile := c.reg.free()
@@ -172,9 +172,10 @@ func (c *Chip) installable(a *application) apdu.StatusWord {
 	return apdu.SWSuccess
 }
 
-// cvmTaken: one application at most offers cardholder verification.
-func (c *Chip) cvmTaken(a *application) bool {
-	return a.privileges&PrivilegeCVM != 0 && slices.ContainsFunc(c.reg.apps, func(o *application) bool {
+// cvmTaken: one application at most offers cardholder verification, and with
+// these privileges a would be the second.
+func (c *Chip) cvmTaken(a *application, privileges uint32) bool {
+	return privileges&PrivilegeCVM != 0 && slices.ContainsFunc(c.reg.apps, func(o *application) bool {
 		return o != a && o.privileges&PrivilegeCVM != 0
 	})
 }

@@ -102,7 +102,7 @@ func (c *Chip) updateRegistry(i installation, confirm bool) ([]byte, apdu.Status
 	if len(p.implicit) > 0 {
 		next.extra.implicit = slices.Clone(p.implicit)
 	}
-	if next.isDefault() && c.reg.defaultTaken(a) || next.privileges&PrivilegeCVM != 0 && c.cvmTaken(a) {
+	if next.isDefault() && c.reg.defaultTaken(a) || c.cvmTaken(a, next.privileges) {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	*a = next

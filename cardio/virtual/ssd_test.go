@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp"
 	"cardbureau/cardio/tlv"
 )
 
@@ -312,5 +313,56 @@ func TestApplicationChannel(t *testing.T) {
 	h.want(apdu.SWSuccess, "00A4040007A000000247100100")
 	if _, sw := h.initUpdate(0); sw != apdu.SWConditionsOfUseNotSatisfied {
 		t.Error(sw)
+	}
+}
+
+// TestHostOpensDomains: the host side opens channels with a domain and with an
+// application through its domain; the challenge it checks is bound to their
+// AIDs.
+func TestHostOpensDomains(t *testing.T) {
+	keys := testKeys(0x30, 16)
+	blank := testBlank(keys)
+	c, err := New(Config{Blank: &blank, Applets: map[string]func() Applet{LDSAID: func() Applet { return &user{} }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{t: t, card: c, keys: keys, length: 8}
+	h.open(0x01)
+	h.installDomain(domainAID, PrivilegeSecurityDomain)
+	static, err := gp.NewSoftwareKeys(keys.ENC, keys.MAC, keys.DEK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	for _, aid := range [][]byte{domainAID, mustHex(LDSAID)} {
+		if _, err := apdu.Must(ctx, c, gp.SelectCommand(aid)); err != nil {
+			t.Fatal(err)
+		}
+		challenge := []byte("8 bytes.")
+		data, err := apdu.Must(ctx, c, gp.InitializeUpdateCommand(0, challenge))
+		if err != nil {
+			t.Fatal(err)
+		}
+		iu, err := gp.ParseInitializeUpdate(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		channel, authenticate, err := gp.OpenSCP03(ctx, static, iu, challenge, aid, gp.LevelFull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer channel.Close()
+		if r, err := apdu.SendRaw(ctx, c, authenticate); err != nil || !r.SW.OK() {
+			t.Fatal(r.SW, err)
+		}
+		send := gp.Secure(channel, c)
+		if bytes.Equal(aid, domainAID) {
+			entries, err := gp.GetStatus(ctx, send, gp.ListApplications)
+			if err != nil || len(entries) != 1 || !bytes.Equal(entries[0].AID, domainAID) {
+				t.Errorf("%+v %v", entries, err)
+			}
+		} else if r, err := send(ctx, cmd(0x10, 0, 0, 'a')); err != nil || !bytes.Equal(r.Data, []byte{0x33, 'a'}) {
+			t.Errorf("%X %v %v", r.Data, r.SW, err)
+		}
 	}
 }

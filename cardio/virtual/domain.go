@@ -288,7 +288,7 @@ func (c *Chip) keyInformation() []byte {
 
 // capabilities is card capability information (GPC_SPE_034 v2.3.1 table H-4):
 // 67 { A0 { 80 SCP, 81 parameters i, 82 key sizes of SCP03 }, 81 privileges of
-// security domains, 82 privileges of applications }.
+// security domains, 82 privileges of applications, 83 hashes of load files }.
 func (c *Chip) capabilities() []byte {
 	domain, app := c.reg.isdPrivileges()|PrivilegeCardReset|domainPrivileges, applicationPrivileges
 	protocol := tlv.Encode(0x80, []byte{c.reg.protocol})
@@ -299,7 +299,8 @@ func (c *Chip) capabilities() []byte {
 	return tlv.Encode(0x67,
 		tlv.Encode(0xA0, protocol),
 		tlv.Encode(0x81, privilegeBytes(domain)),
-		tlv.Encode(0x82, privilegeBytes(app)))
+		tlv.Encode(0x82, privilegeBytes(app)),
+		tlv.Encode(0x83, []byte{0x01, 0x02, 0x03, 0x04})) // SHA-1, SHA-256, SHA-384, SHA-512
 }
 
 func privilegeBytes(p uint32) []byte { return []byte{byte(p >> 16), byte(p >> 8), byte(p)} }

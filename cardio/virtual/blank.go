@@ -87,8 +87,9 @@ type LoadFile struct {
 	loadFileExtra
 }
 
-// Installation is an application on a blank. Its code is the factory under
-// the module's AID in Config.Applets.
+// Installation is an application on a blank. Its code is the factory in
+// Config.Applets under the ModuleKey of Module and the version of LoadFile, or
+// else under the AID of the module alone.
 type Installation struct {
 	AID        []byte
 	Module     []byte
@@ -186,7 +187,8 @@ type Blank struct {
 var DefaultIIN = []byte{0x00, 0x00, 0x00}
 
 // LDSBlank is a blank of this project: SCP03 i=70 under the transport keys,
-// SCP02 i=55 when they are 3DES keys, with the LDS application installed and selected by default.
+// SCP02 i=55 when they are 3DES keys, with the LDS application installed and
+// selected by default.
 func LDSBlank(serial Serial, transport Keys) Blank {
 	lds, file := mustHex(LDSAID), mustHex(LDSLoadFileAID)
 	protocol, i := byte(3), SCP03Full

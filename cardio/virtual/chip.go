@@ -31,10 +31,11 @@ type Config struct {
 	// Random is the chip's random number generator; crypto/rand when nil.
 	Random io.Reader
 	// Applets are the modules that the card's code consists of: a factory
-	// for each module AID (upper-case hexadecimal). Every application in
-	// the registry needs its module here, but for security domains and for
-	// those whose load file was loaded, which run without one as applications
-	// that can be selected and do nothing.
+	// for each ModuleKey, or where there is none for each module AID
+	// (upper-case hexadecimal). Every application in the registry needs its
+	// module here, but for security domains and for those whose load file was
+	// loaded, which run without one as applications that can be selected and
+	// do nothing.
 	Applets map[string]func() Applet
 	// Log gets the stack of an applet that panicked (the command is then
 	// answered 6F00 and undone). No command or response data is logged.
@@ -377,20 +378,4 @@ func (c *Chip) closeSession() {
 	c.personal = personalization{}
 	c.page = statusPage{}
 	c.loading = nil
-}
-
-// ModuleKey names one build of a module in Config.Applets.
-func ModuleKey(module string, version [2]byte) string {
-	return fmt.Sprintf("%s/%X", module, version[:])
-}
-
-func (c *Chip) factory(loadFile, module []byte) func() Applet {
-	for _, f := range c.reg.loadFiles {
-		if string(f.AID) == string(loadFile) {
-			if code := c.modules[ModuleKey(aidKey(module), f.Version)]; code != nil {
-				return code
-			}
-		}
-	}
-	return c.modules[aidKey(module)]
 }

@@ -45,23 +45,6 @@ func (r *registry) loadFile(aid []byte) *LoadFile {
 	return &r.loadFiles[i]
 }
 
-// hasCode says whether the chip can run an application.
-func (c *Chip) hasCode(a *application) bool {
-	if a.isDomain() || c.factory(a.loadFile, a.module) != nil {
-		return true
-	}
-	f := c.reg.loadFile(a.loadFile)
-	return f != nil && f.loaded
-}
-
-// newCode is a new instance of an application that is no security domain.
-func (c *Chip) newCode(a *application) Applet {
-	if code := c.factory(a.loadFile, a.module); code != nil {
-		return code()
-	}
-	return inert{aid: a.aid}
-}
-
 // installCode lets a new application have its say; a refusal leaves nothing of
 // its data.
 func (c *Chip) installCode(a *application, params []byte) apdu.StatusWord {

@@ -28,6 +28,13 @@ func (k Keys) String() string { return fmt.Sprintf("key set %02X", k.Version) }
 // GoString is String.
 func (k Keys) GoString() string { return k.String() }
 
+// Zero overwrites the keys.
+func (k Keys) Zero() {
+	clear(k.ENC)
+	clear(k.MAC)
+	clear(k.DEK)
+}
+
 func (k Keys) check() error {
 	if (k.Version < 0x01 || k.Version > 0x7F) && k.Version != factoryVersion {
 		return fmt.Errorf("virtual: key version %02X is outside 01…7F", k.Version)

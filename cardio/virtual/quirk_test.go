@@ -58,23 +58,6 @@ func TestQuirkUntaggedStatus(t *testing.T) {
 	}
 }
 
-func TestQuirkFactoryVersion(t *testing.T) {
-	h, _ := quirky(t, QuirkFactoryVersion, func(b *Blank) { b.Keys.Version = 0xFF })
-	h.selectISD()
-	if data, _ := h.initUpdate(0); data[10] != 0xFF {
-		t.Fatalf("INITIALIZE UPDATE %X", data)
-	}
-	h.open(0x33)
-	next := testKeys(0x01, 16)
-	h.must(apdu.SWSuccess, putKeys(0, next, h.keys.DEK))
-	if got := h.must(apdu.SWSuccess, cmd(insGetData, 0, 0xE0)); !bytes.Equal(got, unhex(t, "e012c00401018810c00402018810c00403018810")) {
-		t.Errorf("key information %X", got)
-	}
-	h.must(apdu.SWWrongData, putKeys(0, Keys{Version: 0xFF, ENC: next.ENC, MAC: next.MAC, DEK: next.DEK}, h.keys.DEK))
-	h.keys = next
-	h.open(0x33)
-}
-
 func TestQuirkNoCPLC(t *testing.T) {
 	h, _ := quirky(t, QuirkNoCPLC, nil)
 	h.selectISD()

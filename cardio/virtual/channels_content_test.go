@@ -69,6 +69,12 @@ func TestSCP02Domains(t *testing.T) {
 	h.must(apdu.SWSuccess, h.putKeys(0, own))
 	single := append(append([]byte{0x80, 16}, h.ecb(v["des"])...), 3)
 	h.must(apdu.SWSuccess, cmd(insPutKey, 0, 1, append(append([]byte{0x73}, single...), v["des_kcv"]...)...))
+	aes := own.DEK
+	field := append(append(append([]byte{0x88, 17, 16}, h.ecb(aes)...), 3), mustAESKey(aes).kcv()...)
+	h.must(apdu.SWSuccess, cmd(insPutKey, 0, 2, append([]byte{0x73}, field...)...))
+	field[len(field)-1] ^= 1
+	h.must(swInvalidKeyCheckValue, cmd(insPutKey, 0, 3, append([]byte{0x73}, field...)...))
+	h.must(swAlgorithmNotSupported, cmd(insPutKey, 0, 0x81, append([]byte{0x42}, field...)...)) // no set of AES keys
 	isd := h.keys
 	h.keys = own
 	openDomain()

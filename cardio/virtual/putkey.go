@@ -57,7 +57,7 @@ func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	out := []byte{k.version}
 	rest := cmd.Data[1:]
 	for _, key := range []*[]byte{&k.enc, &k.mac, &k.dek} {
-		value, kcv, tail, sw := c.keyField(rest)
+		value, kcv, tail, sw := c.keyField(k.typ.coded(), rest)
 		if !sw.OK() {
 			return nil, sw
 		}
@@ -74,12 +74,13 @@ func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	return c.replaceKeys(cmd.P1, k, out)
 }
 
-// keyField reads one key of PUT KEY, deciphers it and checks its check value.
-func (c *Chip) keyField(b []byte) (key, kcv, rest []byte, sw apdu.StatusWord) {
+// keyField reads one key of PUT KEY of a type, AES or 3DES, deciphers it under
+// the DEK of the session and checks its check value.
+func (c *Chip) keyField(typ byte, b []byte) (key, kcv, rest []byte, sw apdu.StatusWord) {
 	if len(b) < 3 {
 		return nil, nil, nil, apdu.SWWrongData
 	}
-	if b[0] != c.reg.keyType().coded() {
+	if b[0] != typ {
 		return nil, nil, nil, swAlgorithmNotSupported
 	}
 	n := int(b[1])

@@ -71,23 +71,13 @@ func (c *Chip) readSingle(k *singleKey, b []byte) (kcv []byte, sw apdu.StatusWor
 	}
 	f := fields{b: b[1:]}
 	switch k.kind = b[0]; k.kind {
-	case keyTypeAES:
-		key, kcv, rest, sw := c.keyField(b)
+	case keyTypeAES, keyType3DES:
+		key, kcv, rest, sw := c.keyField(k.kind, b)
 		if sw.OK() && len(rest) != 0 {
 			sw = apdu.SWWrongData
 		}
 		k.value = slices.Clone(key)
 		return kcv, sw
-	case keyType3DES:
-		enciphered, check := f.long(), f.next()
-		if !f.end() || len(enciphered) != 16 || len(check) != 3 {
-			return nil, apdu.SWWrongData
-		}
-		k.value = c.session.dek.decipher(enciphered)
-		if kcv := mustDESKey(k.value).kcv(); !bytes.Equal(kcv, check) {
-			return nil, swInvalidKeyCheckValue
-		}
-		return check, apdu.SWSuccess
 	case keyTypeRSAModulus:
 		k.value = slices.Clone(f.long())
 		if f.bad || len(f.b) == 0 || f.b[0] != keyTypeRSAExponent {

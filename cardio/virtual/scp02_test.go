@@ -237,6 +237,17 @@ func TestSCP02TellsTheTruthAboutItself(t *testing.T) {
 	}
 }
 
+// TestPageSize: i = 01 means S16 mode in SCP03 alone.
+func TestPageSize(t *testing.T) {
+	h02, c := newHost02(t, 0x75, nil)
+	if got := c.reg.pageSize(); got != 239 {
+		t.Errorf("SCP02 i=%02X: %d", h02.i, got)
+	}
+	if _, c = newHostOf(t, 16, SCP03Full|SCP03S16); c.reg.pageSize() != 223 {
+		t.Errorf("S16 mode: %d", c.reg.pageSize())
+	}
+}
+
 // TestIdentificationIsClaimedWhereItIs: the scheme of IIN and CIN stands in
 // card recognition data on cards that have both.
 func TestIdentificationIsClaimedWhereItIs(t *testing.T) {

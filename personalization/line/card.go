@@ -168,7 +168,7 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 		}
 		run := &profile.Run{
 			Chip: chip, Applet: applet, Card: s,
-			Keys:    &channels{vault: l.Vault, claim: claim, sealed: im, journal: j},
+			Keys:    watched(s, &channels{vault: l.Vault, claim: claim, sealed: im, journal: j}),
 			Element: im.Element, Prove: p.prove, Journal: j.note,
 		}
 		if claim.Resumed {

@@ -22,6 +22,7 @@ type cardCommand struct {
 	Inspect cardInspect `cmd:"" help:"Say what a card tells anyone, without keys: chip, life cycle data, key versions, access control."`
 	Verify  cardVerify  `cmd:"" help:"Check a card as a border reader does; a reason for each check. Exit status 0 only when all hold."`
 	Resume  cardResume  `cmd:"" help:"Finish a blank in doubt that is in the reader. Exit status 4 when it still is."`
+	Trace   cardTrace   `cmd:"" help:"Print a trace of APDUs, check its form, and add it up."`
 }
 
 type cardInspect struct {

@@ -72,6 +72,14 @@ func (c cardResume) resume(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	if err != nil {
 		return e, err
 	}
+	if c.Trace != "" {
+		t, err := createTrace(c.Trace, name)
+		if err != nil {
+			return e, errors.Join(err, session.Close())
+		}
+		defer t.end()
+		session = line.TracedSession(session, t.Writer)
+	}
 	tell := func(e line.Event) {
 		if e.Kind == line.Claimed && !g.JSON {
 			fmt.Fprintf(os.Stderr, "%s: blank %s is to become card %s\n", e.Reader, e.Serial, e.Card)

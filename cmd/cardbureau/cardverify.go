@@ -18,7 +18,6 @@ import (
 	"cardbureau/cardio/lds/datagroup"
 	"cardbureau/cardio/lds/proof"
 	"cardbureau/cardio/lds/sod"
-	"cardbureau/cardio/pcsc"
 	"cardbureau/personalization/bureau"
 )
 
@@ -220,7 +219,7 @@ const (
 
 // inspect reads the card with the CAN, or with the MRZ where there is no CAN;
 // then, where the MRZ is known, once more by BAC.
-func (c cardVerify) inspect(ctx context.Context, conn *pcsc.Conn, can, mrz lds.Password, o lds.Options) (*lds.Document, *proof.Report) {
+func (c cardVerify) inspect(ctx context.Context, conn cardConn, can, mrz lds.Password, o lds.Options) (*lds.Document, *proof.Report) {
 	o.Password = can
 	if can.IsZero() {
 		o.Password = mrz

@@ -23,6 +23,7 @@ type issueCommand struct {
 	File     string   `arg:"" optional:"" help:"Signed records, one compact JWS or JWE a line; - for standard input. Without a file the line works off what is released already." placeholder:"FILE"`
 	Reader   []string `help:"Use only readers of this name or pattern (repeatable)." placeholder:"NAME"`
 	Operator string   `help:"Who works the line, for the audit." default:"${user}"`
+	Trace    string   `help:"Write what goes to the cards and comes back, without secrets, into this folder, a file a reader; see card trace." type:"path" placeholder:"FOLDER"`
 	Summary  string   `help:"Write the JSON summary to this file too." type:"path" placeholder:"FILE"`
 }
 
@@ -179,6 +180,13 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 		return noService(err)
 	}
 	defer stop()
+	if c.Trace != "" {
+		end, err := traceSlots(c.Trace, slots)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	show := newProgress(before[store.OrderReleased]+before[store.OrderAccepted], g.JSON)
 	var mu sync.Mutex
 	l, closeLine, err := b.Line(ctx, actor, func(e line.Event) {

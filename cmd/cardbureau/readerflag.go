@@ -14,6 +14,7 @@ import (
 // readerFlag chooses the reader of a command that works on one card.
 type readerFlag struct {
 	Reader string `help:"Reader by name or pattern; without it the only one with a card." placeholder:"NAME"`
+	Trace  string `help:"Write what goes to the card and comes back, without secrets, to this new file; see card trace." type:"path" placeholder:"FILE"`
 }
 
 // insertPatience is how long a card is waited for that was put in just now.
@@ -61,11 +62,12 @@ func (f readerFlag) find(pc *pcsc.Context) (string, error) {
 }
 
 // connect connects to the card, fresh from a reset. Call done in the end.
-func (f readerFlag) connect(ctx context.Context, g *globals) (conn *pcsc.Conn, done func(), err error) {
+func (f readerFlag) connect(ctx context.Context, g *globals) (cardConn, func(), error) {
 	pc, err := openReaders(g)
 	if err != nil {
 		return nil, nil, err
 	}
+	var conn *pcsc.Conn
 	name, err := f.find(pc)
 	if err == nil {
 		conn, err = pc.Connect(ctx, name)
@@ -74,7 +76,7 @@ func (f readerFlag) connect(ctx context.Context, g *globals) (conn *pcsc.Conn, d
 		pc.Close()
 		return nil, nil, err
 	}
-	done = func() {
+	done := func() {
 		conn.Close(pcsc.Unpower)
 		pc.Close()
 	}
@@ -82,5 +84,13 @@ func (f readerFlag) connect(ctx context.Context, g *globals) (conn *pcsc.Conn, d
 		done()
 		return nil, nil, err
 	}
-	return conn, done, nil
+	if f.Trace == "" {
+		return conn, done, nil
+	}
+	t, err := createTrace(f.Trace, name)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return &tracedConn{conn, t.Card(conn, conn.ATR())}, func() { done(); t.end() }, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -234,7 +235,11 @@ func (s *secrets) work(good, bad [][]byte) {
 		t.Fatal(err)
 	}
 	k := &killing{house: h, t: t, rack: r, db: h.database()}
-	issue := k.inHand([]string{file}, point{60, false}, point{110, true})
+	// All that goes to the cards is traced: the traces lie in the house, to be
+	// searched.
+	traced := []string{file, "--trace", filepath.Join(h.dir, "traces")}
+	trace := func(name string) string { return filepath.Join(h.dir, "traces", name) }
+	issue := k.inHand(traced, point{60, false}, point{110, true})
 	k.db.close()
 	// What others on the machine see of a running bureau.
 	for _, p := range users(h.dir) {
@@ -247,11 +252,11 @@ func (s *secrets) work(good, bad [][]byte) {
 	if len(doubts) != 2 {
 		t.Fatalf("in doubt: %+v", doubts)
 	}
-	if r := h.issue([]string{file}, 3, 4); r.Issued != 4 {
+	if r := h.issue(traced, 3, 4); r.Issued != 4 {
 		t.Fatalf("%+v", r)
 	}
 	h.insert(r, doubts[0].Blank)
-	h.must(0, "card", "resume")
+	h.must(0, "card", "resume", "--trace", trace("resume.jsonl"))
 	h.must(0, "stock", "resolve", doubts[1].Attempt, "--reason", "torn", "--first", "amini", "--second", "rahmani")
 	h.issue(nil, 0)
 
@@ -259,7 +264,7 @@ func (s *secrets) work(good, bad [][]byte) {
 	_, files := s.files("virtual/issued")
 	can := s.read(files[0]).can
 	h.insert(r, strings.TrimSuffix(filepath.Base(files[0]), ".card"))
-	h.must(0, "card", "inspect")
+	h.must(0, "card", "inspect", "--trace", trace("inspect.jsonl"))
 	s.verify(can, 0)
 	wrong := "000000"
 	if can == wrong {
@@ -267,6 +272,7 @@ func (s *secrets) work(good, bad [][]byte) {
 	}
 	s.verify(wrong, 1)
 	h.order(r, rack.Request{Op: "remove"})
+	s.traces()
 
 	s.get(ready.URL + "/metrics")
 	s.get(ready.URL + "/v1/orders/" + doubts[0].Order)
@@ -287,6 +293,32 @@ func (s *secrets) work(good, bad [][]byte) {
 	}
 }
 
+// traces holds the traces to their form, and to having something to search.
+func (s *secrets) traces() {
+	t := s.t
+	files, err := filepath.Glob(filepath.Join(s.dir, "traces", "*.jsonl"))
+	if err != nil || len(files) < 2+2+4 {
+		t.Fatalf("traces: %q, %v", files, err)
+	}
+	apdus, inside := 0, 0
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside += bytes.Count(text, []byte(`"inside":{"header":"80E2`))
+		s.must(0, "card", "trace", name)
+		var sums struct{ APDUs, Secured, Failed int }
+		if err := json.Unmarshal(s.must(0, "card", "trace", name, "--json"), &sums); err != nil {
+			t.Fatal(err)
+		}
+		apdus += sums.APDUs
+	}
+	if apdus < 4*50 || inside < 4*5 {
+		t.Errorf("%d APDUs were traced, %d with STORE DATA inside", apdus, inside)
+	}
+}
+
 // added are the environment variables of a process that this one does not have.
 func added(pid int) (out []string) {
 	own := os.Environ()
@@ -304,7 +336,7 @@ func lines(records [][]byte) []byte { return append(bytes.Join(records, []byte("
 // verify runs card verify with a CAN.
 func (s *secrets) verify(can string, status int) {
 	s.t.Helper()
-	p := launch(s.t, append(s.env, "CARDBUREAU_CAN="+can), program, "card", "verify", "--data", s.dir)
+	p := launch(s.t, append(s.env, "CARDBUREAU_CAN="+can), program, "card", "verify", "--data", s.dir, "--trace", filepath.Join(s.dir, "traces", "verify "+strconv.Itoa(status)+".jsonl"))
 	if _, got := s.finish(p); got != status {
 		s.t.Fatalf("card verify ended with %d\n%s%s", got, p.stdout.String(), p.stderr.String())
 	}

@@ -57,8 +57,8 @@ type Conn struct {
 // card only after Reset.
 func (c *Context) Connect(ctx context.Context, reader string) (*Conn, error) {
 	conn := &Conn{context: c, reader: reader, timeout: DefaultTimeout}
-	err := c.do(ctx, func() error {
-		card, err := c.scard.Connect(reader, scard.ShareExclusive, scard.ProtocolAny)
+	err := c.ask(ctx, func(pc *scard.Context) error {
+		card, err := pc.Connect(reader, scard.ShareExclusive, scard.ProtocolAny)
 		if err != nil {
 			return err
 		}

@@ -96,10 +96,13 @@ func UseSocket(path string) error {
 	return os.Setenv(socketName, path)
 }
 
-// Context is a connection to the PC/SC daemon.
+// Context is a connection to the PC/SC daemon. While no daemon runs, calls fail
+// with ErrServiceDown; once one runs again, the next call finds it. Conns of
+// before stay lost.
 type Context struct {
-	scard  *scard.Context
 	worker *worker
+	mu     sync.Mutex
+	scard  *scard.Context
 }
 
 // Open connects to the daemon.
@@ -108,10 +111,7 @@ func Open() (*Context, error) {
 	socketUsed = true
 	socketLock.Unlock()
 	c := &Context{worker: newWorker()}
-	err := c.do(context.Background(), func() (err error) {
-		c.scard, err = scard.EstablishContext()
-		return err
-	})
+	err := c.do(context.Background(), c.establish)
 	if err != nil {
 		c.worker.close(nil)
 		return nil, fmt.Errorf("open PC/SC: %w", err)
@@ -124,11 +124,56 @@ func (c *Context) do(ctx context.Context, call func() error) error {
 	return translate(c.worker.do(ctx, callTimeout, call))
 }
 
+// establish connects to the daemon, on the worker's thread.
+func (c *Context) establish() error {
+	fresh, err := scard.EstablishContext()
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	old := c.scard
+	c.scard = fresh
+	c.mu.Unlock()
+	if old != nil {
+		_ = old.Release() // what the library keeps of a daemon that is gone
+	}
+	return nil
+}
+
+// handle is the library's context.
+func (c *Context) handle() *scard.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.scard
+}
+
+// ask is do for calls that need no card of before.
+func (c *Context) ask(ctx context.Context, call func(*scard.Context) error) error {
+	return c.do(ctx, func() error { return c.connected(call) })
+}
+
+// connected makes a call on the worker's thread. Where the daemon was lost and
+// one runs again, it connects to that one and makes the call once more.
+func (c *Context) connected(call func(*scard.Context) error) error {
+	err := call(c.handle())
+	if errors.Is(err, scard.ErrSecurityViolation) {
+		// pcsc-lite says so where polkit refuses a client, and also where the
+		// daemon dies while a call waits on it.
+		if _, probe := c.handle().ListReaders(); errors.Is(translate(probe), ErrServiceDown) {
+			err = probe
+		}
+	}
+	if !errors.Is(translate(err), ErrServiceDown) || c.establish() != nil {
+		return err
+	}
+	return call(c.handle())
+}
+
 // Readers lists the readers' names. No reader at all is an empty list.
 func (c *Context) Readers() ([]string, error) {
 	var names []string
-	err := c.do(context.Background(), func() (err error) {
-		names, err = c.scard.ListReaders()
+	err := c.ask(context.Background(), func(pc *scard.Context) (err error) {
+		names, err = pc.ListReaders()
 		return err
 	})
 	if errors.Is(err, ErrNoReader) {
@@ -143,8 +188,8 @@ func (c *Context) Readers() ([]string, error) {
 // Close gives the Context up. Close its connections first.
 func (c *Context) Close() {
 	c.worker.close(func() {
-		if c.scard != nil {
-			_ = c.scard.Release()
+		if pc := c.handle(); pc != nil {
+			_ = pc.Release()
 		}
 	})
 }

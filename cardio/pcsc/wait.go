@@ -34,11 +34,11 @@ func (c *Context) change(ctx context.Context, reader string, current scard.State
 		return scard.ReaderState{}, ctx.Err()
 	}
 	states := []scard.ReaderState{{Reader: reader, CurrentState: current}}
-	stop := context.AfterFunc(ctx, func() { _ = c.scard.Cancel() })
+	stop := context.AfterFunc(ctx, func() { _ = c.handle().Cancel() })
 	defer stop()
 	err := c.do(ctx, func() error {
 		defer func() { <-turn }()
-		return c.scard.GetStatusChange(states, waitSlice)
+		return c.connected(func(pc *scard.Context) error { return pc.GetStatusChange(states, waitSlice) })
 	})
 	var unmade notMade
 	if errors.As(err, &unmade) {

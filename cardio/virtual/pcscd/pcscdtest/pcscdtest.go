@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -42,13 +43,40 @@ func run(m *testing.M, n int, start func(*pcscd.Daemon)) int {
 		return 1
 	default:
 		defer d.Stop()
-		if err := pcsc.UseSocket(d.Socket()); err != nil {
+		link = filepath.Join(dir, "csock")
+		if err := os.Symlink(d.Socket(), link); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		if err := pcsc.UseSocket(link); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
 	start(d)
 	return m.Run()
+}
+
+// link is what cardio/pcsc takes for the daemon's socket. The client library
+// keeps to one name for the life of a process, but what is behind it may change.
+var link string
+
+// Use has cardio/pcsc find another daemon until the test ends, or none where
+// none listens at the socket.
+func Use(t testing.TB, socket string) {
+	t.Helper()
+	before, err := os.Readlink(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point := func(to string) {
+		next := link + ".next"
+		if err := errors.Join(os.Symlink(to, next), os.Rename(next, link)); err != nil {
+			t.Error(err)
+		}
+	}
+	point(socket)
+	t.Cleanup(func() { point(before) })
 }
 
 // Card is a card in a virtual reader.

@@ -33,7 +33,7 @@ func (c cardResume) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	name, err := c.find(pc)
+	name, err := c.find(ctx, pc)
 	pc.Close()
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 
 type issueCommand struct {
 	File     string   `arg:"" optional:"" help:"Signed records, one compact JWS or JWE a line; - for standard input. Without a file the line works off what is released already." placeholder:"FILE"`
-	Reader   []string `help:"Use only readers of this name or pattern (repeatable)." placeholder:"NAME"`
+	Reader   []string `help:"Use only readers of this name, pattern with * and ?, or serial number (repeatable)." placeholder:"NAME"`
 	Operator string   `help:"Who works the line, for the audit." default:"${user}"`
 	Trace    string   `help:"Write what goes to the cards and comes back, without secrets, into this folder, a file a reader; see card trace." type:"path" placeholder:"FOLDER"`
 	Summary  string   `help:"Write the JSON summary to this file too." type:"path" placeholder:"FILE"`

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -45,7 +44,7 @@ func noService(err error) error {
 const answerPatience = 10 * time.Second
 
 type readerList struct {
-	Identify bool `help:"Ask each card what chip it is, which takes the card for a moment: not while a line works on these readers."`
+	Identify bool `help:"Ask each reader for its serial number and each card what chip it is, which takes them for a moment: not while a line works on these readers."`
 }
 
 func (readerList) Example() string { return "cardbureau reader list --identify --data /srv/bureau" }
@@ -120,7 +119,10 @@ func (c readerList) Run(ctx context.Context, g *globals) error {
 
 // look says what is in a reader.
 func look(ctx context.Context, pc *pcsc.Context, set *profile.Set, reader string, identify bool) readerRow {
-	row := readerRow{Reader: reader, Serial: readerSerial(reader)}
+	row := readerRow{Reader: reader, Serial: pcsc.SerialInName(reader)}
+	if identify && row.Serial == "" {
+		row.Serial, _ = pc.Serial(ctx, reader) // a reader in use does not say
+	}
 	present, err := pc.Present(reader)
 	if err != nil || !present {
 		if err != nil {
@@ -171,17 +173,6 @@ func chipsByATR(set *profile.Set, atr []byte) string {
 	}
 	sort.Strings(names)
 	return strings.Join(names, " or ")
-}
-
-// serialInName finds a reader's serial number in its name: pcsc-lite's hotplug
-// writes "MAKER MODEL [INTERFACE] (SERIAL) 00 00" where the reader has one.
-var serialInName = regexp.MustCompile(`\(([^()]+)\) [0-9A-F]{2} [0-9A-F]{2}$`)
-
-func readerSerial(name string) string {
-	if m := serialInName.FindStringSubmatch(name); m != nil {
-		return m[1]
-	}
-	return ""
 }
 
 type readerWatch struct{}

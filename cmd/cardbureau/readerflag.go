@@ -8,12 +8,11 @@ import (
 	"time"
 
 	"cardbureau/cardio/pcsc"
-	"cardbureau/personalization/bureau"
 )
 
 // readerFlag chooses the reader of a command that works on one card.
 type readerFlag struct {
-	Reader string `help:"Reader by name or pattern; without it the only one with a card." placeholder:"NAME"`
+	Reader string `help:"Reader by name, by a pattern with * and ?, or by serial number; without it the only one with a card." placeholder:"NAME"`
 	Trace  string `help:"Write what goes to the card and comes back, without secrets, to this new file; see card trace." type:"path" placeholder:"FILE"`
 }
 
@@ -22,23 +21,24 @@ const insertPatience = time.Second
 
 // find names the reader to use: of those that the flag fits, the only one with
 // a card.
-func (f readerFlag) find(pc *pcsc.Context) (string, error) {
+func (f readerFlag) find(ctx context.Context, pc *pcsc.Context) (string, error) {
 	all, err := pc.Readers()
 	if err != nil {
 		return "", err
 	}
-	var patterns []string
+	var selectors []string
 	if f.Reader != "" {
-		patterns = []string{f.Reader}
+		selectors = []string{f.Reader}
 	}
-	names, err := bureau.ReaderNames(all, patterns)
+	names, err := pc.Choose(ctx, all, selectors)
+	var wrong *pcsc.ChoiceError
 	switch {
-	case err != nil:
-		return "", &exitError{exitUsage, err.Error()}
 	case len(all) == 0:
 		return "", errors.New("no reader is there: plug one in, or run cardbureau virtual run")
-	case len(names) == 0:
-		return "", fmt.Errorf("no reader is called %q: see cardbureau reader list", f.Reader)
+	case errors.As(err, &wrong):
+		return "", &exitError{exitUsage, wrong.Error()}
+	case err != nil:
+		return "", err
 	}
 	// PC/SC takes a moment to see a card that was put in just now.
 	var full []string
@@ -68,7 +68,7 @@ func (f readerFlag) connect(ctx context.Context, g *globals) (cardConn, func(), 
 		return nil, nil, err
 	}
 	var conn *pcsc.Conn
-	name, err := f.find(pc)
+	name, err := f.find(ctx, pc)
 	if err == nil {
 		conn, err = pc.Connect(ctx, name)
 	}

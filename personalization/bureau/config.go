@@ -148,7 +148,7 @@ name = "identity"
 folder = ""           # chips/, applets/ and products/ here replace those that come with the program
 
 [line]
-readers = []          # names or patterns as "ACS *"; empty: every reader
+readers = []          # names, patterns as "ACS *" or serial numbers; empty: every reader
 transmit-timeout = "20s"
 
 [http]

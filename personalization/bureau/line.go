@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -52,31 +51,9 @@ func answers(socket string) bool {
 	return true
 }
 
-// ReaderNames lists readers that match any of the patterns (path.Match); no
-// pattern matches all.
-func ReaderNames(all, patterns []string) ([]string, error) {
-	if len(patterns) == 0 {
-		return all, nil
-	}
-	var out []string
-	for _, name := range all {
-		for _, p := range patterns {
-			ok, err := path.Match(p, name)
-			if err != nil {
-				return nil, fmt.Errorf("reader pattern %q: %w", p, err)
-			}
-			if ok || p == name {
-				out = append(out, name)
-				break
-			}
-		}
-	}
-	return out, nil
-}
-
 // Slots opens the readers of this station, each with its feeder: the rack for
-// virtual readers, a person for others, whom ask tells what to do. patterns
-// override the configuration's.
+// virtual readers, a person for others, whom ask tells what to do. patterns are
+// selectors of pcsc.Context.Choose and override the configuration's.
 // Call stop when the line is done.
 func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.Request)) (slots []line.Slot, stop func(), err error) {
 	if len(patterns) == 0 {
@@ -90,8 +67,8 @@ func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.R
 	if err != nil {
 		return nil, nil, err
 	}
+	defer pc.Close()
 	all, err := pc.Readers()
-	pc.Close()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,12 +76,9 @@ func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.R
 		// The driver has two slots a copy: one may be without a rack behind it.
 		all = slices.DeleteFunc(all, func(name string) bool { _, ok := virtual[name]; return !ok })
 	}
-	names, err := ReaderNames(all, patterns)
+	names, err := pc.Choose(ctx, all, patterns)
 	if err != nil {
 		return nil, nil, err
-	}
-	if len(names) == 0 {
-		return nil, nil, fmt.Errorf("no reader is there: plug one in, or see cardbureau reader list (%d readers do not match)", len(all))
 	}
 	var open []*line.PCSC
 	stop = func() {

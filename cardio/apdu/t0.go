@@ -1,18 +1,24 @@
 package apdu
 
-import "fmt"
+import "errors"
+
+// ErrExtendedT0: a command in the extended encoding, for a card at T=0. It was not
+// sent. T=0 carries such only inside ENVELOPE (ISO/IEC 7816-3:2006 clause
+// 12.2), which cards need not know and which this package does not do: send
+// less data a command, or a chain (Chain).
+var ErrExtendedT0 = errors.New("apdu: a card at T=0 takes no extended command: send short ones, or a chain")
 
 // ForT0 is the form in which a command travels over T=0 (ISO/IEC 7816-3:2006
 // clause 12.2): the Le of a command with data stays behind, because the card
 // announces its answer with 61xx, which SendRaw continues. Extended commands
-// do not travel over T=0 by themselves and are refused.
+// do not travel over T=0 by themselves: ErrExtendedT0.
 func ForT0(raw []byte) ([]byte, error) {
 	c, err := Parse(raw)
 	if err != nil {
 		return nil, err
 	}
 	if c.Extended {
-		return nil, fmt.Errorf("apdu: an extended command does not travel over T=0")
+		return nil, ErrExtendedT0
 	}
 	switch {
 	case len(raw) == 4:

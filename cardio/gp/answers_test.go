@@ -282,7 +282,7 @@ func TestStoreData(t *testing.T) {
 	}{
 		"nothing":       {nil, gp.StoreDataOptions{MaxData: 239}, false},
 		"no block size": {[]gp.DGI{{ID: 1}}, gp.StoreDataOptions{}, false},
-		"huge blocks":   {[]gp.DGI{{ID: 1}}, gp.StoreDataOptions{MaxData: 256}, false},
+		"huge blocks":   {[]gp.DGI{{ID: 1}}, gp.StoreDataOptions{MaxData: 65536}, false},
 		"half a block":  {[]gp.DGI{{ID: 1, Value: make([]byte, 15)}}, gp.StoreDataOptions{MaxData: 239, Enciphered: true}, false},
 		"257 blocks":    {[]gp.DGI{{ID: 1, Value: make([]byte, 256)}}, gp.StoreDataOptions{MaxData: 1}, true},
 		"65,536 bytes":  {[]gp.DGI{{ID: 1, Value: make([]byte, 65536)}}, gp.StoreDataOptions{MaxData: 255}, true},

@@ -136,7 +136,7 @@ func TestLoadCommands(t *testing.T) {
 	for _, test := range []struct {
 		size, block int
 		long        bool
-	}{{0, 255, false}, {1, 0, false}, {1, 256, false}, {257, 1, true}} {
+	}{{0, 255, false}, {1, 0, false}, {1, 65536, false}, {257, 1, true}} {
 		if _, err := gp.LoadCommands(make([]byte, test.size), test.block); err == nil || errors.Is(err, gp.ErrTooLong) != test.long {
 			t.Errorf("%+v: %v", test, err)
 		}

@@ -22,6 +22,7 @@ func FuzzAnswers(f *testing.F) {
 		"6619731706072a864886fc6b01600c060a2a864886fc6b02020301",
 		"6f108408a000000151000000a5049f6501ff",
 		"08a0000001510000000f80", "05a0000000010100" + "01" + "06a00000000101", "0a03010203020007020a0b",
+		"ff210d" + "810105" + "820400012000" + "83020800",
 		"e3134f08a0000001510000009f70010fc503800000",
 	} {
 		f.Add(unhex(f, s))
@@ -63,6 +64,9 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 		if r, err := gp.ParseReceipt(b); err == nil && r != nil && len(r.Receipt)+len(r.Domain)+len(r.More) >= len(b) {
+			t.Errorf("%x became %+v", b, r)
+		}
+		if r, err := gp.ParseCardResources(b); err == nil && r.Applications < 0 && r.NonVolatile < 0 && r.Volatile < 0 {
 			t.Errorf("%x became %+v", b, r)
 		}
 		_ = gp.CheckPutKeyResponse(b, 0x31, []gp.KeyComponent{{KCV: []byte{1, 2, 3}}})

@@ -7,7 +7,7 @@ import (
 	"cardbureau/cardio/tlv"
 )
 
-// P1 of INSTALL (GPC_SPE_034 11.5).
+// P1 of INSTALL (GPC_SPE_034 table 11-41).
 const (
 	installLoad           = 0x02
 	installInstall        = 0x04
@@ -30,32 +30,52 @@ func (q Quota) append(dst []byte, tag tlv.Tag) []byte {
 	return tlv.Append(dst, tag, []byte{byte(q >> 24), byte(q >> 16), byte(q >> 8), byte(q)})
 }
 
-// LoadParameters are what a load file needs of the card, the system specific
-// parameters EF of INSTALL [for load] (GPC_SPE_034 11.5.2.3).
+// Process is P2 of INSTALL: where a command stands in the combined process of
+// loading, installing and making selectable (GPC_SPE_034 11.5.2.2).
+type Process byte
+
+// The places in a combined process.
+const (
+	ProcessNone   Process = 0x00
+	ProcessBegins Process = 0x01 // INSTALL [for load, install and make selectable]
+	ProcessEnds   Process = 0x03 // INSTALL [for install and make selectable]
+)
+
+// LoadParameters are what a load file needs of the card, the load parameter
+// field of INSTALL [for load] (GPC_SPE_034 table 11-49): all but the
+// signature's reference go into the system specific parameters, EF.
 type LoadParameters struct {
-	Code        Quota // C6: non-volatile, for the code
-	Volatile    Quota // C7: for data
-	NonVolatile Quota // C8: for data
+	Code        Quota  // C6: non-volatile, for the code
+	Volatile    Quota  // C7: for data
+	NonVolatile Quota  // C8: for data
+	Format      []byte // CD: load file data block format, 1 byte of the maker's choosing
+	DataBlock   []byte // DD: load file data block parameters of the maker's choosing
+	// Signature, B6, says by which key a token is verified.
+	Signature *SignatureReference
 }
 
 // Bytes is the parameter field; empty where nothing is said.
 func (p LoadParameters) Bytes() []byte {
 	v := p.NonVolatile.append(p.Volatile.append(p.Code.append(nil, 0xC6), 0xC7), 0xC8)
-	if len(v) == 0 {
-		return nil
-	}
-	return tlv.Encode(0xEF, v)
+	v = appendSaid(appendSaid(v, 0xCD, p.Format), 0xDD, p.DataBlock)
+	return p.Signature.append(appendSaid(nil, 0xEF, v))
 }
 
 // InstallParameters are what an application gets when it is installed
-// (GPC_SPE_034 11.5.2.3).
+// (GPC_SPE_034 table 11-49). C7 to CF go into the system specific parameters,
+// EF.
 type InstallParameters struct {
 	// Application is the application's own part, C9, which is always there.
-	Application []byte
-	Volatile    Quota  // C7: the most that it may take
-	NonVolatile Quota  // C8: the most that it may take
-	Service     []byte // CB: global service parameters
-	Implicit    []byte // CF: implicit selection parameters, a byte each
+	Application         []byte
+	Volatile            Quota  // C7: the most that it may take
+	NonVolatile         Quota  // C8: the most that it may take
+	Service             []byte // CB: global service parameters
+	VolatileReserved    Quota  // D7: kept for it alone
+	NonVolatileReserved Quota  // D8: kept for it alone
+	UICC                []byte // CA: parameters of ETSI TS 102 226 8.2.1.3.2.2
+	Implicit            []byte // CF: implicit selection parameters, a byte each
+	// Signature, B6, says by which key a token is verified.
+	Signature *SignatureReference
 	// More is appended as it is: further data objects, such as EA.
 	More []byte
 }
@@ -64,16 +84,59 @@ type InstallParameters struct {
 func (p InstallParameters) Bytes() []byte {
 	out := tlv.Encode(0xC9, p.Application)
 	system := p.NonVolatile.append(p.Volatile.append(nil, 0xC7), 0xC8)
-	if len(p.Service) > 0 {
-		system = tlv.Append(system, 0xCB, p.Service)
-	}
+	system = appendSaid(system, 0xCB, p.Service)
+	system = p.NonVolatileReserved.append(p.VolatileReserved.append(system, 0xD7), 0xD8)
+	system = appendSaid(system, 0xCA, p.UICC)
 	for _, b := range p.Implicit {
 		system = tlv.Append(system, 0xCF, []byte{b})
 	}
-	if len(system) > 0 {
-		out = tlv.Append(out, 0xEF, system)
+	return append(p.Signature.append(appendSaid(out, 0xEF, system)), p.More...)
+}
+
+// RegistryParameters are the parameter field of INSTALL [for make selectable],
+// [for extradition] and [for registry update] (GPC_SPE_034 table 11-49); each
+// of them takes fewer.
+type RegistryParameters struct {
+	Service  []byte // CB, registry update: global service parameters
+	Implicit []byte // CF, make selectable and registry update: a byte each
+	Restrict []byte // D9, registry update: what is forbidden from now on, 1 byte
+	// Signature, B6, says by which key a token is verified.
+	Signature *SignatureReference
+}
+
+// Bytes is the parameter field; empty where nothing is said.
+func (p RegistryParameters) Bytes() []byte {
+	system := appendSaid(nil, 0xCB, p.Service)
+	for _, b := range p.Implicit {
+		system = tlv.Append(system, 0xCF, []byte{b})
 	}
-	return append(out, p.More...)
+	return p.Signature.append(appendSaid(nil, 0xEF, appendSaid(system, 0xD9, p.Restrict)))
+}
+
+// SignatureReference is the control reference template for a digital
+// signature, B6: whose token it is (GPC_SPE_034 tables 11-22 and 11-49).
+// Empty fields are left out.
+type SignatureReference struct {
+	DomainIdentification []byte // 42: identification number of the domain that verifies
+	DomainImage          []byte // 45: image number of the domain that verifies
+	Provider             []byte // 5F20: application provider identifier
+	Token                []byte // 93: token identifier or number
+}
+
+func (r *SignatureReference) append(dst []byte) []byte {
+	if r == nil {
+		return dst
+	}
+	v := appendSaid(appendSaid(nil, 0x42, r.DomainIdentification), 0x45, r.DomainImage)
+	return tlv.Append(dst, 0xB6, appendSaid(appendSaid(v, 0x5F20, r.Provider), 0x93, r.Token))
+}
+
+// appendSaid appends a data object that has a value.
+func appendSaid(dst []byte, tag tlv.Tag, v []byte) []byte {
+	if len(v) == 0 {
+		return dst
+	}
+	return tlv.Append(dst, tag, v)
 }
 
 // InstallForLoad announces a load file (GPC_SPE_034 11.5.2.3.1).
@@ -83,18 +146,36 @@ type InstallForLoad struct {
 	Hash       []byte // of the load file data block; empty where neither a token nor a DAP block needs it
 	Parameters LoadParameters
 	Token      []byte // empty outside delegated management
+	// Combined begins the combined process: INSTALL [for load, install and make
+	// selectable], which an InstallForInstall with Combined ends after the last
+	// LOAD.
+	Combined bool
 }
 
 // Command is INSTALL [for load]. It is an error where an AID has another
 // length than 5 to 16 bytes, or the fields do not fit into one command.
-func (i InstallForLoad) Command() (apdu.Command, error) {
+func (i InstallForLoad) Command() (apdu.Command, error) { return short(i.build()) }
+
+// Commands is INSTALL [for load] as MoreCommands cuts it.
+func (i InstallForLoad) Commands(maxData int) ([]apdu.Command, error) { return cut(i.build, maxData) }
+
+// TokenData is what a load token is made over (GPC_SPE_034 C.4.1).
+func (i InstallForLoad) TokenData() ([]byte, error) {
+	i.Token = nil
+	return tokenData(i.build())
+}
+
+func (i InstallForLoad) build() (apdu.Command, error) {
 	b := installBuilder{}
 	b.aid("load file", i.LoadFile, false)
 	b.aid("security domain", i.Domain, true)
 	b.field(i.Hash)
 	b.field(i.Parameters.Bytes())
 	b.field(i.Token)
-	return b.command(installLoad)
+	if i.Combined {
+		return b.command(installLoad|installInstall|installMakeSelectable, ProcessBegins)
+	}
+	return b.command(installLoad, ProcessNone)
 }
 
 // InstallForInstall makes an application out of a module (GPC_SPE_034
@@ -108,12 +189,28 @@ type InstallForInstall struct {
 	Token       []byte // empty outside delegated management
 	// Selectable also makes it selectable, in the same command.
 	Selectable bool
+	// Combined ends the combined process that an InstallForLoad began; the
+	// application becomes selectable.
+	Combined bool
 }
 
 // Command is INSTALL [for install] or INSTALL [for install and make
 // selectable]. It is an error where an AID has another length than 5 to 16
 // bytes, or the fields do not fit into one command.
-func (i InstallForInstall) Command() (apdu.Command, error) {
+func (i InstallForInstall) Command() (apdu.Command, error) { return short(i.build()) }
+
+// Commands is the same as MoreCommands cuts it.
+func (i InstallForInstall) Commands(maxData int) ([]apdu.Command, error) {
+	return cut(i.build, maxData)
+}
+
+// TokenData is what an install token is made over (GPC_SPE_034 C.4.2).
+func (i InstallForInstall) TokenData() ([]byte, error) {
+	i.Token = nil
+	return tokenData(i.build())
+}
+
+func (i InstallForInstall) build() (apdu.Command, error) {
 	b := installBuilder{}
 	b.aid("load file", i.LoadFile, false)
 	b.aid("module", i.Module, false)
@@ -121,11 +218,13 @@ func (i InstallForInstall) Command() (apdu.Command, error) {
 	b.field(i.Privileges.Bytes())
 	b.field(i.Parameters.Bytes())
 	b.field(i.Token)
-	p1 := byte(installInstall)
-	if i.Selectable {
-		p1 |= installMakeSelectable
+	switch {
+	case i.Combined:
+		return b.command(installInstall|installMakeSelectable, ProcessEnds)
+	case i.Selectable:
+		return b.command(installInstall|installMakeSelectable, ProcessNone)
 	}
-	return b.command(p1)
+	return b.command(installInstall, ProcessNone)
 }
 
 // InstallForMakeSelectable makes an installed application selectable
@@ -133,13 +232,26 @@ func (i InstallForInstall) Command() (apdu.Command, error) {
 type InstallForMakeSelectable struct {
 	Application []byte // its AID, 5 to 16 bytes
 	Privileges  Privileges
-	Parameters  []byte // data objects; empty for none
+	Parameters  []byte // RegistryParameters; empty for none
 	Token       []byte // empty outside delegated management
 }
 
 // Command is INSTALL [for make selectable]. It is an error where the AID has
 // another length than 5 to 16 bytes, or the fields do not fit into one command.
-func (i InstallForMakeSelectable) Command() (apdu.Command, error) {
+func (i InstallForMakeSelectable) Command() (apdu.Command, error) { return short(i.build()) }
+
+// Commands is the same as MoreCommands cuts it.
+func (i InstallForMakeSelectable) Commands(maxData int) ([]apdu.Command, error) {
+	return cut(i.build, maxData)
+}
+
+// TokenData is what a make selectable token is made over (GPC_SPE_034 C.4.3).
+func (i InstallForMakeSelectable) TokenData() ([]byte, error) {
+	i.Token = nil
+	return tokenData(i.build())
+}
+
+func (i InstallForMakeSelectable) build() (apdu.Command, error) {
 	b := installBuilder{}
 	b.field(nil)
 	b.field(nil)
@@ -147,7 +259,7 @@ func (i InstallForMakeSelectable) Command() (apdu.Command, error) {
 	b.field(i.Privileges.Bytes())
 	b.field(i.Parameters)
 	b.field(i.Token)
-	return b.command(installMakeSelectable)
+	return b.command(installMakeSelectable, ProcessNone)
 }
 
 // InstallForExtradition moves an application or load file to another security
@@ -155,13 +267,26 @@ func (i InstallForMakeSelectable) Command() (apdu.Command, error) {
 type InstallForExtradition struct {
 	Domain     []byte // AID of the security domain it goes to, 5 to 16 bytes
 	Object     []byte // AID of what is moved, 5 to 16 bytes
-	Parameters []byte // data objects; empty for none
+	Parameters []byte // RegistryParameters; empty for none
 	Token      []byte // empty outside delegated management
 }
 
 // Command is INSTALL [for extradition]. It is an error where an AID has
 // another length than 5 to 16 bytes, or the fields do not fit into one command.
-func (i InstallForExtradition) Command() (apdu.Command, error) {
+func (i InstallForExtradition) Command() (apdu.Command, error) { return short(i.build()) }
+
+// Commands is the same as MoreCommands cuts it.
+func (i InstallForExtradition) Commands(maxData int) ([]apdu.Command, error) {
+	return cut(i.build, maxData)
+}
+
+// TokenData is what an extradition token is made over (GPC_SPE_034 C.4.4).
+func (i InstallForExtradition) TokenData() ([]byte, error) {
+	i.Token = nil
+	return tokenData(i.build())
+}
+
+func (i InstallForExtradition) build() (apdu.Command, error) {
 	b := installBuilder{}
 	b.aid("security domain", i.Domain, false)
 	b.field(nil)
@@ -169,7 +294,7 @@ func (i InstallForExtradition) Command() (apdu.Command, error) {
 	b.field(nil)
 	b.field(i.Parameters)
 	b.field(i.Token)
-	return b.command(installExtradition)
+	return b.command(installExtradition, ProcessNone)
 }
 
 // InstallForRegistryUpdate changes what the registry says of an application
@@ -178,13 +303,26 @@ type InstallForRegistryUpdate struct {
 	Domain      []byte      // AID of the security domain it goes to; empty to leave it
 	Application []byte      // its AID, 5 to 16 bytes; empty for the selected security domain
 	Privileges  *Privileges // nil to leave them
-	Parameters  []byte      // data objects; empty for none
+	Parameters  []byte      // RegistryParameters; empty for none
 	Token       []byte      // empty outside delegated management
 }
 
 // Command is INSTALL [for registry update]. It is an error where an AID has
 // another length than 5 to 16 bytes, or the fields do not fit into one command.
-func (i InstallForRegistryUpdate) Command() (apdu.Command, error) {
+func (i InstallForRegistryUpdate) Command() (apdu.Command, error) { return short(i.build()) }
+
+// Commands is the same as MoreCommands cuts it.
+func (i InstallForRegistryUpdate) Commands(maxData int) ([]apdu.Command, error) {
+	return cut(i.build, maxData)
+}
+
+// TokenData is what a registry update token is made over (GPC_SPE_034 C.4.5).
+func (i InstallForRegistryUpdate) TokenData() ([]byte, error) {
+	i.Token = nil
+	return tokenData(i.build())
+}
+
+func (i InstallForRegistryUpdate) build() (apdu.Command, error) {
 	b := installBuilder{}
 	b.aid("security domain", i.Domain, true)
 	b.field(nil)
@@ -196,7 +334,7 @@ func (i InstallForRegistryUpdate) Command() (apdu.Command, error) {
 	}
 	b.field(i.Parameters)
 	b.field(i.Token)
-	return b.command(installRegistry)
+	return b.command(installRegistry, ProcessNone)
 }
 
 // installBuilder lines up fields with their lengths and keeps the first error.
@@ -216,14 +354,11 @@ func (b *installBuilder) field(v []byte) {
 	b.data = append(tlv.AppendLength(b.data, len(v)), v...)
 }
 
-func (b *installBuilder) command(p1 byte) (apdu.Command, error) {
+func (b *installBuilder) command(p1 byte, p2 Process) (apdu.Command, error) {
 	if b.err != nil {
 		return apdu.Command{}, b.err
 	}
-	if len(b.data) > apdu.MaxShortData {
-		return apdu.Command{}, fmt.Errorf("gp: INSTALL of %d bytes, at most %d", len(b.data), apdu.MaxShortData)
-	}
-	return apdu.Command{CLA: 0x80, INS: 0xE6, P1: p1, Data: b.data, Ne: apdu.MaxShortNe}, nil
+	return apdu.Command{CLA: 0x80, INS: 0xE6, P1: p1, P2: byte(p2), Data: b.data, Ne: apdu.MaxShortNe}, nil
 }
 
 func checkAID(what string, aid []byte, optional bool) error {

@@ -36,37 +36,69 @@ const swMoreData apdu.StatusWord = 0x6310
 // maxStatusPages bounds the continuation: no card holds as many entries.
 const maxStatusPages = 256
 
-// GetStatusPlainCommand is GetStatusCommand in the older format (P2 = 00),
-// which some cards have alone: AID, life cycle state and privileges, with
-// ListLoadFilesAndModules the modules also.
-func GetStatusPlainCommand(what byte, next bool) apdu.Command {
-	c := GetStatusCommand(what, next)
-	c.P2 &^= 0x02
-	return c
+// StatusQuery is what is asked of the registry (GPC_SPE_034 11.4).
+type StatusQuery struct {
+	What byte   // ListISD, ListApplications, ListLoadFiles or ListLoadFilesAndModules
+	AID  []byte // entries whose AID is this one or begins with it; empty: all
+	// Tags are the data objects wanted (tag list, 5C); none: what the card
+	// gives. 4F, the AID, is always among them.
+	Tags []tlv.Tag
+	// Plain asks for the older format (P2 b2 = 0), which some cards have alone:
+	// AID, life cycle state and privileges, with ListLoadFilesAndModules the
+	// modules also. It knows no tag list.
+	Plain bool
 }
 
-// GetStatusCommand lists entries in the data-object format: all of them, from
-// the first or, with next, those that did not fit into the answer before.
-func GetStatusCommand(what byte, next bool) apdu.Command {
-	c := apdu.Command{CLA: 0x80, INS: 0xF2, P1: what, P2: 0x02, Data: []byte{0x4F, 0x00}, Ne: apdu.MaxShortNe}
+// Command asks for the first entries or, with next, for those that did not fit
+// into the answer before.
+func (q StatusQuery) Command(next bool) apdu.Command {
+	c := apdu.Command{CLA: 0x80, INS: 0xF2, P1: q.What, Data: tlv.Encode(0x4F, q.AID), Ne: apdu.MaxShortNe}
+	if !q.Plain {
+		c.P2 |= 0x02
+	}
 	if next {
 		c.P2 |= 0x01
+	}
+	if len(q.Tags) > 0 && !q.Plain {
+		list := tlv.AppendTag(nil, 0x4F)
+		for _, t := range q.Tags {
+			if t != 0x4F {
+				list = tlv.AppendTag(list, t)
+			}
+		}
+		c.Data = tlv.Append(c.Data, 0x5C, list)
 	}
 	return c
 }
 
-// GetStatus lists the card's registry, as many commands as it takes. A card
-// that has no such entry (6A88) gives an empty list. Answers are put together
-// before they are read: a JCOP 4 cuts its list where an answer is full, also
-// within an entry.
+// Run lists the entries, as many commands as it takes. A card that has no such
+// entry (6A88) gives an empty list. Answers are put together before they are
+// read: a JCOP 4 cuts its list where an answer is full, also within an entry.
+func (q StatusQuery) Run(ctx context.Context, send Sender) ([]RegistryEntry, error) {
+	if q.Plain {
+		return getStatus(ctx, send, q.Command, func(b []byte) ([]RegistryEntry, error) { return ParseStatusPlain(b, q.What) })
+	}
+	return getStatus(ctx, send, q.Command, ParseStatus)
+}
+
+// GetStatusPlainCommand is GetStatusCommand in the older format.
+func GetStatusPlainCommand(what byte, next bool) apdu.Command {
+	return StatusQuery{What: what, Plain: true}.Command(next)
+}
+
+// GetStatusCommand lists all entries in the data-object format.
+func GetStatusCommand(what byte, next bool) apdu.Command {
+	return StatusQuery{What: what}.Command(next)
+}
+
+// GetStatus lists all entries of a kind.
 func GetStatus(ctx context.Context, send Sender, what byte) ([]RegistryEntry, error) {
-	return getStatus(ctx, send, func(next bool) apdu.Command { return GetStatusCommand(what, next) }, ParseStatus)
+	return StatusQuery{What: what}.Run(ctx, send)
 }
 
 // GetStatusPlain is GetStatus in the older format, which gives fewer fields.
 func GetStatusPlain(ctx context.Context, send Sender, what byte) ([]RegistryEntry, error) {
-	return getStatus(ctx, send, func(next bool) apdu.Command { return GetStatusPlainCommand(what, next) },
-		func(b []byte) ([]RegistryEntry, error) { return ParseStatusPlain(b, what) })
+	return StatusQuery{What: what, Plain: true}.Run(ctx, send)
 }
 
 func getStatus(ctx context.Context, send Sender, command func(next bool) apdu.Command, parse func([]byte) ([]RegistryEntry, error)) ([]RegistryEntry, error) {

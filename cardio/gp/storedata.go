@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/tlv"
 )
 
 // DGI is one data grouping: a 2-byte identifier and at most 65,535 bytes
@@ -15,14 +16,45 @@ type DGI struct {
 	Value []byte
 }
 
+// DataFormat is how the data of STORE DATA is laid out, bits 5 and 4 of P1
+// (GPC_SPE_034 table 11-89).
+type DataFormat byte
+
+// The formats of data.
+const (
+	FormatUnstated DataFormat = 0x00 // the security domain or application knows
+	FormatDGI      DataFormat = 0x08
+	FormatTLV      DataFormat = 0x10 // BER-TLV
+)
+
+// DataEncryption is what P1 of STORE DATA says of encipherment, bits 7 and 6.
+// 40 is reserved.
+type DataEncryption byte
+
+// What may be said of encipherment.
+const (
+	EncryptionUnstated    DataEncryption = 0x00 // nothing is, or nothing is said
+	EncryptionApplication DataEncryption = 0x20 // as the application has it
+	EncryptionDEK         DataEncryption = 0x60 // under the security domain's DEK
+)
+
 // StoreDataOptions say how a sequence of STORE DATA is built.
 type StoreDataOptions struct {
 	// Enciphered says that each value is enciphered under the DEK (P1 b7 b6 =
-	// 11): a whole number of 16-byte blocks.
+	// 11): a whole number of cipher blocks, 16 bytes in SCP03 and 8 in SCP02.
+	// StoreData alone looks at it.
 	Enciphered bool
-	// MaxData is the number of data bytes a block carries, 1 to 255; see
-	// MaxPlainData.
+	// MaxData is the number of data bytes a block carries, 1 to 65,535; see
+	// MaxPlainData. Above 255 the commands have extended length.
 	MaxData int
+	// Response asks for response data in each command (P1 b1, ISO case 4).
+	Response bool
+	// Interindustry sends class 00, the STORE DATA of an application that is
+	// selected itself, instead of 80.
+	Interindustry bool
+	// Wrap lets the block number go on with 00 after FF, as some applications
+	// take it; without it more than 256 blocks are ErrTooLong.
+	Wrap bool
 }
 
 // maxBlocks is what the block number, P2 from 00 to FF, can count.
@@ -51,9 +83,6 @@ func StoreData(dgis []DGI, o StoreDataOptions) ([]apdu.Command, error) {
 	if len(dgis) == 0 {
 		return nil, errors.New("gp: a STORE DATA sequence of nothing")
 	}
-	if o.MaxData < 1 || o.MaxData > apdu.MaxShortData {
-		return nil, fmt.Errorf("gp: STORE DATA blocks of %d bytes", o.MaxData)
-	}
 	size := 0
 	for _, d := range dgis {
 		size += len(d.Value) + 5
@@ -68,23 +97,55 @@ func StoreData(dgis []DGI, o StoreDataOptions) ([]apdu.Command, error) {
 		}
 		stream = AppendDGI(stream, d)
 	}
-	n := (len(stream) + o.MaxData - 1) / o.MaxData
-	if n > maxBlocks {
-		return nil, fmt.Errorf("%w: %d bytes take %d blocks of %d", ErrTooLong, len(stream), n, o.MaxData)
+	encryption := EncryptionUnstated
+	if o.Enciphered {
+		encryption = EncryptionDEK
+	}
+	return StoreDataBytes(stream, FormatDGI, encryption, o)
+}
+
+// StoreDataBytes sends data as it is in as many STORE DATA commands as it
+// takes, and says in P1 how it is laid out and enciphered. FormatTLV must be
+// data objects one after another. Data of nothing is one empty block.
+func StoreDataBytes(data []byte, format DataFormat, encryption DataEncryption, o StoreDataOptions) ([]apdu.Command, error) {
+	if o.MaxData < 1 || o.MaxData > apdu.MaxExtendedData {
+		return nil, fmt.Errorf("gp: STORE DATA blocks of %d bytes", o.MaxData)
+	}
+	switch format {
+	case FormatUnstated, FormatDGI:
+	case FormatTLV:
+		if _, err := tlv.Parse(data); err != nil {
+			return nil, fmt.Errorf("gp: STORE DATA: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("gp: STORE DATA has no format %02X", byte(format))
+	}
+	switch encryption {
+	case EncryptionUnstated, EncryptionApplication, EncryptionDEK:
+	default:
+		return nil, fmt.Errorf("gp: STORE DATA has no encryption information %02X", byte(encryption))
+	}
+	n := max(1, (len(data)+o.MaxData-1)/o.MaxData)
+	if n > maxBlocks && !o.Wrap {
+		return nil, fmt.Errorf("%w: %d bytes take %d blocks of %d", ErrTooLong, len(data), n, o.MaxData)
 	}
 	const (
-		lastBlock  = 0x80
-		enciphered = 0x60
-		dgiFormat  = 0x08
+		lastBlock = 0x80
+		respond   = 0x01
 	)
-	p1 := byte(dgiFormat)
-	if o.Enciphered {
-		p1 |= enciphered
+	one := apdu.Command{CLA: 0x80, INS: 0xE2, P1: byte(format) | byte(encryption)}
+	if o.Interindustry {
+		one.CLA = 0x00
+	}
+	if o.Response {
+		one.P1 |= respond
+		one.Ne = apdu.MaxShortNe
 	}
 	out := make([]apdu.Command, n)
 	for i := range out {
-		end := min((i+1)*o.MaxData, len(stream))
-		out[i] = apdu.Command{CLA: 0x80, INS: 0xE2, P1: p1, P2: byte(i), Data: stream[i*o.MaxData : end : end]}
+		end := min((i+1)*o.MaxData, len(data))
+		out[i] = one
+		out[i].P2, out[i].Data = byte(i), data[i*o.MaxData:end:end]
 	}
 	out[n-1].P1 |= lastBlock
 	return out, nil

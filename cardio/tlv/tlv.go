@@ -50,17 +50,21 @@ func Encode(tag Tag, parts ...[]byte) []byte {
 	return out
 }
 
-// AppendHeader appends tag and length of a value of n bytes.
-func AppendHeader(dst []byte, tag Tag, n int) []byte {
+// AppendTag appends a tag field alone, as tag lists have it (ISO/IEC 7816-4
+// clause 12.2.4).
+func AppendTag(dst []byte, tag Tag) []byte {
 	switch {
 	case tag > 0xFFFF:
-		dst = append(dst, byte(tag>>16), byte(tag>>8), byte(tag))
+		return append(dst, byte(tag>>16), byte(tag>>8), byte(tag))
 	case tag > 0xFF:
-		dst = append(dst, byte(tag>>8), byte(tag))
-	default:
-		dst = append(dst, byte(tag))
+		return append(dst, byte(tag>>8), byte(tag))
 	}
-	return AppendLength(dst, n)
+	return append(dst, byte(tag))
+}
+
+// AppendHeader appends tag and length of a value of n bytes.
+func AppendHeader(dst []byte, tag Tag, n int) []byte {
+	return AppendLength(AppendTag(dst, tag), n)
 }
 
 // AppendLength appends a length field in its shortest definite form.

@@ -1,11 +1,12 @@
 // Package cap reads Java Card CAP files and makes of them what a card loads.
 //
-// It takes the compact format of versions 2.1 and 2.2 (Java Card Virtual
-// Machine Specification, chapter 6), as a JAR or as the components one after
-// another (IJC). It checks the layout of what it reports and the components'
-// sizes against the Directory component. It is not a bytecode verifier, and it
-// sends nothing: package gp has the commands. It refuses the extended format
-// with ErrUnsupported.
+// It takes the compact format of versions 2.1 to 2.3 and the extended format of
+// version 2.3 (Java Card Virtual Machine Specification 3.1, chapter 6), as a
+// JAR or as the components one after another (IJC). It checks the layout of
+// what it reports and the components' sizes against the Directory component. It
+// is not a bytecode verifier, and it sends nothing: package gp has the
+// commands. Cards before Java Card 3.1, and many after, load no extended file:
+// File.Extended tells.
 package cap
 
 import (
@@ -27,35 +28,37 @@ var (
 // chapter 6). Tags from 128 to 255 are custom components.
 type Tag byte
 
-// The components of the compact format.
+// The components. StaticResources came with version 2.3.
 const (
-	Header       Tag = 1
-	Directory    Tag = 2
-	Applet       Tag = 3
-	Import       Tag = 4
-	ConstantPool Tag = 5
-	Class        Tag = 6
-	Method       Tag = 7
-	StaticField  Tag = 8
-	RefLocation  Tag = 9
-	Export       Tag = 10
-	Descriptor   Tag = 11
-	Debug        Tag = 12
+	Header          Tag = 1
+	Directory       Tag = 2
+	Applet          Tag = 3
+	Import          Tag = 4
+	ConstantPool    Tag = 5
+	Class           Tag = 6
+	Method          Tag = 7
+	StaticField     Tag = 8
+	RefLocation     Tag = 9
+	Export          Tag = 10
+	Descriptor      Tag = 11
+	Debug           Tag = 12
+	StaticResources Tag = 13
 
 	firstCustom Tag = 128
 )
 
 // loadOrder is the order in which a card takes components (Java Card Virtual
 // Machine Specification, chapter 6). Debug never travels.
-var loadOrder = [...]Tag{Header, Directory, Import, Applet, Class, Method, StaticField, Export, ConstantPool, RefLocation, Descriptor}
+var loadOrder = [...]Tag{Header, Directory, Import, Applet, Class, Method, StaticField, Export, ConstantPool, RefLocation, StaticResources, Descriptor}
 
 var names = map[Tag]string{
 	Header: "Header", Directory: "Directory", Applet: "Applet", Import: "Import", ConstantPool: "ConstantPool", Class: "Class",
 	Method: "Method", StaticField: "StaticField", RefLocation: "RefLocation", Export: "Export", Descriptor: "Descriptor", Debug: "Debug",
+	StaticResources: "StaticResources",
 }
 
 // String is the component's name, which is also its file's name in a JAR
-// without ".cap"; "custom component" and its tag for the others.
+// without ".cap" or ".capx"; "custom component" and its tag for the others.
 func (t Tag) String() string {
 	if s, ok := names[t]; ok {
 		return s
@@ -82,12 +85,31 @@ type Custom struct {
 	AID  []byte // 5 to 16 bytes
 }
 
+// NamedPackage is a package with the name that the file has for it, such as
+// "com/example/passport"; empty where the file does not say.
+type NamedPackage struct {
+	Package
+	Name string
+}
+
+// Resource is a static resource, of at most 32,767 bytes.
+type Resource struct {
+	ID   int
+	Size int // bytes
+}
+
 // File is a CAP file that was read. It aliases nothing of its input.
 type File struct {
-	// Format is the version of the CAP format, 2.1 or 2.2.
+	// Format is the version of the CAP format, 2.1, 2.2 or 2.3.
 	Format Version
-	// Package is the package in the file.
+	// Extended reports the extended format: several packages, or more than 64
+	// KiB of code.
+	Extended bool
+	// Package is the package in the file; of the extended format, AID and
+	// version of the file itself, which is what a card registers.
 	Package Package
+	// Public are the packages of an extended file that others may use.
+	Public []NamedPackage
 	// Name is the package's name as the file has it, such as
 	// "com/example/passport"; empty where the file does not say.
 	Name string
@@ -99,6 +121,8 @@ type File struct {
 	Imports []Package
 	// Applets are the AIDs of the applets inside, 5 to 16 bytes each.
 	Applets [][]byte
+	// Resources are the static resources, in the file's order.
+	Resources []Resource
 	// Custom are the announced custom components, in the Directory's order.
 	Custom []Custom
 

@@ -209,8 +209,10 @@ func TestRefused(t *testing.T) {
 		"cut off":                  {good().ijc()[:60], cap.ErrMalformed},
 		"something after":          {append(good().ijc(), 0), cap.ErrMalformed},
 		"magic":                    {flip(cap.Header, 3, 0), cap.ErrMalformed},
-		"version 2.3":              {flip(cap.Header, 7, 3), cap.ErrUnsupported},
-		"extended":                 {flip(cap.Header, 9, 0x0C), cap.ErrUnsupported},
+		"version 2.4":              {flip(cap.Header, 7, 4), cap.ErrUnsupported},
+		"version 3.2":              {flip(cap.Header, 8, 3), cap.ErrUnsupported},
+		"version 2.3 of 2.2":       {flip(cap.Header, 7, 3), cap.ErrMalformed},
+		"extended of 2.2":          {flip(cap.Header, 9, 0x0C), cap.ErrMalformed},
 		"unknown flag":             {flip(cap.Header, 9, 0x14), cap.ErrMalformed},
 		"no applet flag":           {flip(cap.Header, 9, 0), cap.ErrMalformed},
 		"export flag":              {flip(cap.Header, 9, 6), cap.ErrMalformed},
@@ -220,7 +222,8 @@ func TestRefused(t *testing.T) {
 		"no Method":                {without(cap.Method), cap.ErrMalformed},
 		"twice":                    {append(good().ijc(), good()[cap.RefLocation]...), cap.ErrMalformed},
 		"order":                    {swapped, cap.ErrMalformed},
-		"static resources":         {append(good().ijc(), 13, 0, 0), cap.ErrUnsupported},
+		"static resources":         {append(good().ijc(), 13, 0, 0, 0, 0), cap.ErrMalformed},
+		"component 14":             {append(good().ijc(), 14, 0, 0), cap.ErrUnsupported},
 		"custom not announced":     {append(good().ijc(), 0x80, 0, 0), cap.ErrMalformed},
 		"Directory size":           {flip(cap.Directory, 4, 1), cap.ErrMalformed},
 		"Directory imports":        {flip(cap.Directory, 3+30, 2), cap.ErrMalformed},
@@ -243,7 +246,7 @@ func TestRefused(t *testing.T) {
 		"wrong folder":             {pack(t, [][2]string{{"a/Header.cap", header}}), cap.ErrMalformed},
 		"wrong name":               {pack(t, [][2]string{{"a/javacard/Class.cap", header}}), cap.ErrMalformed},
 		"two in one":               {pack(t, [][2]string{{"a/javacard/Header.cap", header + header}}), cap.ErrMalformed},
-		"capx":                     {pack(t, [][2]string{{"a/javacard/Method.capx", header}}), cap.ErrUnsupported},
+		"capx":                     {pack(t, [][2]string{{"a/javacard/Method.capx", header}}), cap.ErrMalformed},
 		"bomb":                     {pack(t, [][2]string{{"a/javacard/Header.cap", string(make([]byte, 1<<18))}}), cap.ErrTooLarge},
 	} {
 		if _, err := cap.Read(test.file); !errors.Is(err, test.want) {
@@ -319,6 +322,8 @@ func FuzzRead(f *testing.F) {
 	f.Add(full(f).jar(f))
 	f.Add(full(f).ijc())
 	f.Add(smallest(f).fixed().ijc())
+	f.Add(joined(compact23(f)))
+	f.Add(joined(extended23(f)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := cap.Read(b)
 		if err != nil {

@@ -3,7 +3,6 @@ package cap
 import (
 	"bytes"
 	"fmt"
-	"unicode/utf8"
 )
 
 const (
@@ -28,6 +27,9 @@ func parse(components map[Tag][]byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if components[StaticResources] != nil && f.Format.Minor < 3 {
+		return nil, fmt.Errorf("%w: a StaticResources component in version %v", ErrMalformed, f.Format)
+	}
 	for t, flag := range map[Tag]byte{Applet: accApplet, Export: accExport} {
 		if (components[t] != nil) != (flags&flag != 0) {
 			return nil, fmt.Errorf("%w: the Header's flags are %02X, which the %v component contradicts", ErrMalformed, flags, t)
@@ -42,6 +44,9 @@ func parse(components map[Tag][]byte) (*File, error) {
 	if err := f.sizes(); err != nil {
 		return nil, err
 	}
+	if err := f.resources(); err != nil {
+		return nil, err
+	}
 	if err := f.directory(); err != nil {
 		return nil, err
 	}
@@ -51,7 +56,7 @@ func parse(components map[Tag][]byte) (*File, error) {
 func (f *File) content(t Tag) *cursor {
 	c := &cursor{tag: t}
 	if b := f.components[t]; b != nil {
-		c.b = b[3:]
+		c.b = b[headerSize(t, f.Extended):]
 	}
 	return c
 }
@@ -66,25 +71,42 @@ func (f *File) header() (flags byte, err error) {
 	if c.err != nil {
 		return 0, c.end()
 	}
-	if f.Format != (Version{2, 1}) && f.Format != (Version{2, 2}) {
+	if f.Format.Major != 2 || f.Format.Minor < 1 || f.Format.Minor > 3 {
 		return 0, fmt.Errorf("%w: version %v", ErrUnsupported, f.Format)
 	}
-	if flags&accExtended != 0 {
-		return 0, fmt.Errorf("%w: the extended format", ErrUnsupported)
+	f.Extended = flags&accExtended != 0
+	if f.Extended && f.Format.Minor < 3 {
+		return 0, fmt.Errorf("%w: the extended format in version %v", ErrMalformed, f.Format)
 	}
-	if flags&^(accInt|accExport|accApplet) != 0 {
+	if flags&^(accInt|accExport|accApplet|accExtended) != 0 {
 		return 0, fmt.Errorf("%w: Header flags %02X", ErrMalformed, flags)
 	}
 	f.Ints = flags&accInt != 0
 	f.Package = c.pkg()
-	if f.Format.Minor >= 2 {
-		name := c.take(int(c.u1()))
-		if c.err == nil && !utf8.Valid(name) {
-			c.fail(fmt.Errorf("a package name that is no UTF-8"))
-		}
-		f.Name = string(name)
+	if f.Extended {
+		f.publicPackages(c)
+	} else if f.Format.Minor >= 2 {
+		f.Name = c.name()
 	}
 	return flags, c.end()
+}
+
+// publicPackages are all packages of an extended file, then all their names.
+func (f *File) publicPackages(c *cursor) {
+	count := int(c.u1())
+	if c.err == nil && count == 0 {
+		c.fail(fmt.Errorf("no package in it"))
+	}
+	for range count {
+		p := NamedPackage{Package: c.pkg()}
+		if c.err != nil {
+			return
+		}
+		f.Public = append(f.Public, p)
+	}
+	for i := range f.Public {
+		f.Public[i].Name = c.name()
+	}
 }
 
 func (f *File) imports() error {
@@ -108,10 +130,21 @@ func (f *File) applets() error {
 	if c.err == nil && count == 0 {
 		c.fail(fmt.Errorf("no applet in it"))
 	}
-	method := len(f.components[Method]) - 3
+	method, blocks := len(f.components[Method])-headerSize(Method, f.Extended), 0
+	if f.Extended {
+		blocks = int(f.content(Method).u1())
+	}
 	for range count {
-		aid, offset := c.aid(), c.u2()
+		aid, block := c.aid(), 0
+		if f.Extended {
+			block = int(c.u1())
+		}
+		offset := c.u2()
 		if c.err != nil {
+			break
+		}
+		if f.Extended && block >= blocks {
+			c.fail(fmt.Errorf("an install method in block %d of %d", block, blocks))
 			break
 		}
 		if offset >= method {
@@ -128,16 +161,73 @@ func (f *File) applets() error {
 	return c.end()
 }
 
-// sizes checks the two components whose size follows from their own counts.
+// sizes checks the components whose size follows from their own counts. The
+// blocks of an extended RefLocation are left alone.
 func (f *File) sizes() error {
 	c := f.content(ConstantPool)
 	c.take(4 * c.u2())
 	if err := c.end(); err != nil {
 		return err
 	}
+	if f.Extended {
+		return f.methodBlocks()
+	}
 	c = f.content(RefLocation)
 	c.take(c.u2())
 	c.take(c.u2())
+	return c.end()
+}
+
+// methodBlocks checks that an extended Method component has its blocks.
+func (f *File) methodBlocks() error {
+	c := f.content(Method)
+	count := int(c.u1())
+	if c.err == nil && (count == 0 || count > 127) {
+		c.fail(fmt.Errorf("%d blocks", count))
+	}
+	last, size := -1, len(f.components[Method])
+	for range count {
+		at := c.u4()
+		if c.err != nil {
+			break
+		}
+		if at <= last || at >= size {
+			c.fail(fmt.Errorf("a block at %d of %d bytes, after one at %d", at, size, last))
+			break
+		}
+		last = at
+	}
+	c.b = nil // the blocks themselves
+	return c.end()
+}
+
+const maxResource = 32767 // bytes of a static resource
+
+// resources reads the StaticResources component, where there is one.
+func (f *File) resources() error {
+	if f.components[StaticResources] == nil {
+		return nil
+	}
+	c := f.content(StaticResources)
+	count, seen := c.u2(), map[int]bool{}
+	if c.err == nil && count == 0 {
+		c.fail(fmt.Errorf("no resource in it"))
+	}
+	for range count {
+		r := Resource{ID: c.u2(), Size: c.u4()}
+		if c.err != nil {
+			break
+		}
+		if seen[r.ID] || r.Size > maxResource {
+			c.fail(fmt.Errorf("resource %d of %d bytes is there twice or too long", r.ID, r.Size))
+			break
+		}
+		seen[r.ID] = true
+		f.Resources = append(f.Resources, r)
+	}
+	for _, r := range f.Resources {
+		c.take(r.Size)
+	}
 	return c.end()
 }
 
@@ -146,14 +236,17 @@ func (f *File) sizes() error {
 func (f *File) directory() error {
 	c := f.content(Directory)
 	last := Debug
-	if f.Format.Minor < 2 {
+	switch f.Format.Minor {
+	case 3:
+		last = StaticResources
+	case 1:
 		last = Descriptor
 		if f.components[Debug] != nil {
 			return fmt.Errorf("%w: a Debug component in version %v", ErrMalformed, f.Format)
 		}
 	}
 	for t := Header; t <= last; t++ {
-		said, b := c.u2(), f.components[t]
+		said, b := c.size(wide(t, f.Extended)), f.components[t]
 		if c.err != nil {
 			break
 		}
@@ -161,7 +254,7 @@ func (f *File) directory() error {
 		if b == nil && (t == Descriptor || t == Debug) {
 			continue
 		}
-		if there := max(len(b)-3, 0); said != there {
+		if there := max(len(b)-headerSize(t, f.Extended), 0); said != there {
 			c.fail(fmt.Errorf("%v has %d bytes, not %d", t, there, said))
 		}
 	}
@@ -183,14 +276,19 @@ func (f *File) directory() error {
 	if v := int(c.u1()); c.err == nil && v != len(f.Applets) {
 		c.fail(fmt.Errorf("%d applets, not %d", len(f.Applets), v))
 	}
+	if f.Extended {
+		if v, there := c.u1(), f.content(Method).u1(); c.err == nil && v != there {
+			c.fail(fmt.Errorf("%d method blocks, not %d", there, v))
+		}
+	}
 	announced := map[Tag]bool{}
 	for range int(c.u1()) {
-		u := Custom{Tag: Tag(c.u1()), Size: c.u2(), AID: c.aid()}
+		u := Custom{Tag: Tag(c.u1()), Size: c.size(f.Extended), AID: c.aid()}
 		if c.err != nil {
 			break
 		}
 		b := f.components[u.Tag]
-		if u.Tag < firstCustom || announced[u.Tag] || b == nil || len(b)-3 != u.Size {
+		if u.Tag < firstCustom || announced[u.Tag] || b == nil || len(b)-headerSize(u.Tag, f.Extended) != u.Size {
 			c.fail(fmt.Errorf("%v of %d bytes is not there, or there otherwise", u.Tag, u.Size))
 			break
 		}

@@ -9,16 +9,18 @@ import (
 	"io"
 	"path"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxFile and MaxUnpacked bound the bytes of a file and of all its components
-// together. The compact format ends at 64 KiB a component.
+// together. A component ends at 64 KiB but for those that the extended format
+// gives a longer size.
 const (
 	MaxFile     = 4 << 20
 	MaxUnpacked = 2 << 20
 
-	maxComponent = 3 + 0xFFFF // tag, size, content
-	maxEntries   = 1024       // of a JAR
+	maxShort   = 3 + 0xFFFF // tag, size of 2 bytes, content
+	maxEntries = 1024       // of a JAR
 )
 
 // Read reads a CAP file, as a JAR or as components one after another, which it
@@ -44,13 +46,17 @@ func readJAR(b []byte) (*File, error) {
 	if len(r.File) > maxEntries {
 		return nil, fmt.Errorf("%w: a ZIP of %d files", ErrTooLarge, len(r.File))
 	}
-	components, folder, total := map[Tag][]byte{}, "", 0
+	type entry struct {
+		path, name string // name without its ending
+		content    []byte
+	}
+	var entries []entry
+	var header []byte
+	folder, total := "", 0
 	for _, e := range r.File {
 		dir, name := path.Split(e.Name)
-		if strings.HasSuffix(strings.ToLower(name), ".capx") {
-			return nil, fmt.Errorf("%w: %q is a component of the extended format", ErrUnsupported, e.Name)
-		}
-		if !strings.HasSuffix(strings.ToLower(name), ".cap") {
+		ending := strings.ToLower(path.Ext(name))
+		if ending != ".cap" && ending != ".capx" {
 			continue
 		}
 		if folder == "" {
@@ -62,44 +68,79 @@ func readJAR(b []byte) (*File, error) {
 		if path.Base(dir) != "javacard" {
 			return nil, fmt.Errorf("%w: %q is in no folder javacard", ErrMalformed, e.Name)
 		}
-		c, err := unpack(e)
+		most := maxShort
+		if ending == ".capx" {
+			most = MaxUnpacked
+		}
+		c, err := unpack(e, most)
 		if err != nil {
 			return nil, err
 		}
 		if total += len(c); total > MaxUnpacked {
 			return nil, fmt.Errorf("%w: more than %d bytes of components", ErrTooLarge, MaxUnpacked)
 		}
-		t, rest, err := next(c)
+		one := entry{e.Name, name[:len(name)-len(ending)], c}
+		if strings.EqualFold(one.name, names[Header]) {
+			header = c
+		}
+		entries = append(entries, one)
+	}
+	components, extended := map[Tag][]byte{}, isExtended(header)
+	for _, e := range entries {
+		t, rest, err := next(e.content, extended)
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", e.Name, err)
+			return nil, fmt.Errorf("%q: %w", e.path, err)
 		}
 		if len(rest) != 0 {
-			return nil, fmt.Errorf("%w: %q has %d bytes after its component", ErrMalformed, e.Name, len(rest))
+			return nil, fmt.Errorf("%w: %q has %d bytes after its component", ErrMalformed, e.path, len(rest))
 		}
-		if want, ok := names[t]; ok && !strings.EqualFold(name, want+".cap") {
-			return nil, fmt.Errorf("%w: %q holds the component %v", ErrMalformed, e.Name, t)
+		if want, ok := names[t]; ok && !strings.EqualFold(e.name, want) {
+			return nil, fmt.Errorf("%w: %q holds the component %v", ErrMalformed, e.path, t)
 		}
 		if components[t] != nil {
 			return nil, fmt.Errorf("%w: %v is there twice", ErrMalformed, t)
 		}
-		components[t] = c
+		components[t] = e.content
 	}
 	return parse(components)
 }
 
+// isExtended reads the flag of the extended format from a Header component; a
+// Header that is none is judged later.
+func isExtended(header []byte) bool { return len(header) > 9 && header[9]&accExtended != 0 }
+
+// wide reports whether a component's size has 4 bytes instead of 2.
+func wide(t Tag, extended bool) bool {
+	switch t {
+	case StaticResources:
+		return true
+	case Method, RefLocation, Descriptor, Debug:
+		return extended
+	}
+	return extended && t >= firstCustom
+}
+
+// headerSize is how many bytes come before a component's content.
+func headerSize(t Tag, extended bool) int {
+	if wide(t, extended) {
+		return 5
+	}
+	return 3
+}
+
 // unpack reads one file of a JAR, whatever size its entry claims.
-func unpack(e *zip.File) ([]byte, error) {
+func unpack(e *zip.File, most int) ([]byte, error) {
 	r, err := e.Open()
 	if err != nil {
 		return nil, fmt.Errorf("%w: ZIP: %q: %w", ErrMalformed, e.Name, err)
 	}
 	defer func() { _ = r.Close() }()
-	c, err := io.ReadAll(io.LimitReader(r, maxComponent+1))
+	c, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: ZIP: %q: %w", ErrMalformed, e.Name, err)
 	}
-	if len(c) > maxComponent {
-		return nil, fmt.Errorf("%w: %q has more than %d bytes", ErrTooLarge, e.Name, maxComponent)
+	if len(c) > most {
+		return nil, fmt.Errorf("%w: %q has more than %d bytes", ErrTooLarge, e.Name, most)
 	}
 	return c, nil
 }
@@ -112,8 +153,9 @@ func readIJC(b []byte) (*File, error) {
 	}
 	b = bytes.Clone(b)
 	components, place := map[Tag][]byte{}, 0
+	extended := isExtended(b)
 	for len(b) > 0 {
-		t, rest, err := next(b)
+		t, rest, err := next(b, extended)
 		if err != nil {
 			return nil, err
 		}
@@ -145,19 +187,26 @@ func orderOf(t Tag) int {
 }
 
 // next finds the end of the component at the start of b.
-func next(b []byte) (Tag, []byte, error) {
-	if len(b) < 3 {
-		return 0, nil, fmt.Errorf("%w: a component of %d bytes", ErrMalformed, len(b))
+func next(b []byte, extended bool) (Tag, []byte, error) {
+	if len(b) == 0 {
+		return 0, nil, fmt.Errorf("%w: a component of 0 bytes", ErrMalformed)
 	}
 	t := Tag(b[0])
+	start := headerSize(t, extended)
+	if len(b) < start {
+		return 0, nil, fmt.Errorf("%w: a component of %d bytes", ErrMalformed, len(b))
+	}
 	if _, known := names[t]; !known && t < firstCustom {
 		return 0, nil, fmt.Errorf("%w: component tag %d", ErrUnsupported, b[0])
 	}
-	n := 3 + int(binary.BigEndian.Uint16(b[1:]))
-	if n > len(b) {
-		return 0, nil, fmt.Errorf("%w: %v says %d bytes, %d are there", ErrMalformed, t, n-3, len(b)-3)
+	var said uint64
+	for _, c := range b[1:start] {
+		said = said<<8 | uint64(c)
 	}
-	return t, b[n:], nil
+	if said > uint64(len(b)-start) {
+		return 0, nil, fmt.Errorf("%w: %v says %d bytes, %d are there", ErrMalformed, t, said, len(b)-start)
+	}
+	return t, b[start+int(said):], nil
 }
 
 // errCut is turned into ErrMalformed with the component's name by cursor.end.
@@ -174,7 +223,7 @@ type cursor struct {
 func (c *cursor) take(n int) []byte {
 	if c.err != nil || n > len(c.b) {
 		c.fail(errCut)
-		return make([]byte, n)
+		return make([]byte, min(n, 1<<16))
 	}
 	out := c.b[:n:n]
 	c.b = c.b[n:]
@@ -189,6 +238,15 @@ func (c *cursor) fail(err error) {
 
 func (c *cursor) u1() byte { return c.take(1)[0] }
 func (c *cursor) u2() int  { return int(binary.BigEndian.Uint16(c.take(2))) }
+func (c *cursor) u4() int  { return int(binary.BigEndian.Uint32(c.take(4))) }
+
+// size reads a component's size as wide as the component writes it.
+func (c *cursor) size(wide bool) int {
+	if wide {
+		return c.u4()
+	}
+	return c.u2()
+}
 
 func (c *cursor) aid() []byte {
 	n := int(c.u1())
@@ -196,6 +254,15 @@ func (c *cursor) aid() []byte {
 		c.fail(fmt.Errorf("an AID of %d bytes", n))
 	}
 	return c.take(n)
+}
+
+// name is a package's name, which is UTF-8.
+func (c *cursor) name() string {
+	b := c.take(int(c.u1()))
+	if c.err == nil && !utf8.Valid(b) {
+		c.fail(errors.New("a package name that is no UTF-8"))
+	}
+	return string(b)
 }
 
 func (c *cursor) version() Version {

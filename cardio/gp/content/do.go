@@ -1,0 +1,99 @@
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp"
+)
+
+// Failure says where a plan ended that did not reach its end.
+type Failure struct {
+	Step    string // its text
+	Command int    // of the plan, from 1; 0: before the first one
+	Of      int
+	// Doubt: a command that changes the card may have been executed or not, as
+	// its answer is missing or not the card's.
+	Doubt bool
+	// Undone: the card is as it was before the plan. With Doubt it is so once it
+	// has lost the channel: it drops a load that was not finished.
+	Undone bool
+	Err    error
+}
+
+func (f *Failure) Error() string {
+	where := f.Step
+	if f.Command > 0 {
+		where = fmt.Sprintf("%s: command %d of %d", f.Step, f.Command, f.Of)
+	}
+	switch {
+	case f.Doubt && f.Undone:
+		return fmt.Sprintf("%s: %v: a card drops a load that was not finished; look with card content list", where, f.Err)
+	case f.Doubt:
+		return fmt.Sprintf("%s: %v: the card may have done it or not; look with card content list", where, f.Err)
+	}
+	return fmt.Sprintf("%s: %v: nothing on the card was changed", where, f.Err)
+}
+
+// Unwrap gives the cause.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Do sends the plan through an open secure channel, as one batch: no command
+// depends on an answer. It returns the receipt of the last one that gave one,
+// or nil. Its error is a *Failure.
+func (p *Plan) Do(ctx context.Context, channel gp.Channel, card apdu.Card) (*gp.Receipt, error) {
+	var commands []apdu.Command
+	var steps []*Step
+	for i := range p.Steps {
+		for range p.Steps[i].Commands {
+			steps = append(steps, &p.Steps[i])
+		}
+		commands = append(commands, p.Steps[i].Commands...)
+	}
+	fail := func(at int, doubt bool, err error) error {
+		// What a card refuses it has not done, and a load that was not finished
+		// is dropped. Any other command may have been executed when its answer is
+		// missing, and so may the last LOAD.
+		f := &Failure{Step: "protect the commands", Of: len(commands), Doubt: doubt, Err: err,
+			Undone: !doubt || p.Action == Load && at < len(commands)-1}
+		if at < len(commands) {
+			f.Step, f.Command = steps[at].Text, at+1
+		}
+		return f
+	}
+	wrapped, err := channel.Wrap(ctx, commands)
+	if err != nil {
+		return nil, fail(len(commands), false, err)
+	}
+	batch := make([]apdu.Item, len(wrapped))
+	for i, w := range wrapped {
+		batch[i] = apdu.Item{Command: w}
+	}
+	answers, err := apdu.Exchange(ctx, card, batch)
+	if err != nil {
+		at := len(answers)
+		var ee *apdu.ExchangeError
+		if errors.As(err, &ee) {
+			at, err = ee.Index, ee.Err
+		}
+		var sw apdu.StatusWord
+		return nil, fail(at, !errors.As(err, &sw), err)
+	}
+	raw := make([][]byte, len(answers))
+	for i, a := range answers {
+		raw[i] = a.Bytes()
+	}
+	opened, err := channel.Unwrap(ctx, raw)
+	if err != nil {
+		return nil, fail(min(len(opened), len(commands)-1), true, err)
+	}
+	var receipt *gp.Receipt
+	for _, a := range opened {
+		if r, err := gp.ParseReceipt(a.Data); err == nil && r != nil {
+			receipt = r
+		}
+	}
+	return receipt, nil
+}

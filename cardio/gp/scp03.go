@@ -297,17 +297,22 @@ func protectedNe(ne int, mode Mode) int {
 // fits, once protected, into a short (255 bytes) or extended (65,535 bytes)
 // Lc: for a short enciphered one 239 in S8 mode and 223 in S16 mode.
 func MaxPlainData(mode Mode, level Level, extended bool) int {
-	n := apdu.MaxShortData
 	if extended {
-		n = apdu.MaxExtendedData
+		return PlainDataWithin(apdu.MaxExtendedData, mode, level)
 	}
+	return PlainDataWithin(apdu.MaxShortData, mode, level)
+}
+
+// PlainDataWithin is MaxPlainData for a card that takes at most limit bytes of
+// data in one command.
+func PlainDataWithin(limit int, mode Mode, level Level) int {
 	if level.CMAC() {
-		n -= int(mode)
+		limit -= int(mode)
 	}
 	if level.CENC() {
-		n = n/blockSize*blockSize - 1 // padding takes at least one byte
+		limit = limit/blockSize*blockSize - 1 // padding takes at least one byte
 	}
-	return n
+	return limit
 }
 
 // pad appends 80 and zeros up to a whole number of AES blocks (ISO/IEC 9797-1

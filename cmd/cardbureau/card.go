@@ -21,6 +21,7 @@ import (
 type cardCommand struct {
 	Inspect cardInspect `cmd:"" help:"Say what a card tells anyone, without keys: chip, life cycle data, key versions, access control."`
 	Verify  cardVerify  `cmd:"" help:"Check a card as a border reader does; a reason for each check. Exit status 0 only when all hold."`
+	Content cardContent `cmd:"" help:"Packages and applications on a card: list, load, install, delete, lock."`
 	Resume  cardResume  `cmd:"" help:"Finish a blank in doubt that is in the reader. Exit status 4 when it still is."`
 	Trace   cardTrace   `cmd:"" help:"Print a trace of APDUs, check its form, and add it up."`
 }
@@ -222,11 +223,7 @@ func (r *cardReport) manager(ctx context.Context, card apdu.Card, set *profile.S
 			return err
 		}
 	}
-	for _, k := range keys {
-		for _, t := range k.Components {
-			r.Keys = append(r.Keys, cardKey{Version: fmt.Sprintf("%02X", k.Version), ID: int(k.ID), Type: keyTypeName(t.Type), Bits: 8 * t.Length})
-		}
-	}
+	r.Keys = append(r.Keys, cardKeys(keys)...)
 	data, err := gp.ReadCardRecognition(ctx, send)
 	if err != nil {
 		r.note("card recognition data: %v", err)
@@ -240,17 +237,6 @@ func (r *cardReport) manager(ctx context.Context, card apdu.Card, set *profile.S
 }
 
 func be16(v uint16) []byte { return []byte{byte(v >> 8), byte(v)} }
-
-// keyTypeName names a key type (GPC_SPE_034 table 11-16).
-func keyTypeName(t byte) string {
-	switch t {
-	case 0x80, 0x82:
-		return "3DES"
-	case gp.KeyTypeAES:
-		return "AES"
-	}
-	return fmt.Sprintf("type %02X", t)
-}
 
 // stock looks the blank up, where there is a data folder.
 func (r *cardReport) stock(ctx context.Context, g *globals) {

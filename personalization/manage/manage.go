@@ -54,6 +54,7 @@ type Desk struct {
 type Card struct {
 	Chip       *profile.Chip
 	Serial     string
+	CPLC       gp.CPLC
 	Blank      store.BlankStatus
 	KeyVersion byte // of the keys that opened the channel
 	// MaxData is how many bytes of data a command carries that still fits into a
@@ -78,6 +79,9 @@ func (d *Desk) Open(ctx context.Context, s Session, keys string, change bool) (*
 		return nil, fmt.Errorf("card %s is a software card: production takes none", serial)
 	}
 	c := &Card{Chip: chip, Serial: serial, desk: d, session: s}
+	if c.CPLC, err = gp.ReadCPLC(ctx, gp.Plain(s)); err != nil {
+		return nil, err
+	}
 	if err := c.account(ctx, change); err != nil {
 		return nil, fmt.Errorf("card %s: %w", serial, err)
 	}
@@ -176,10 +180,7 @@ func (c *Card) open(ctx context.Context, set profile.KeySet) error {
 		return err
 	}
 	c.channel = channel
-	c.MaxData = gp.MaxPlainData(mode, level, false)
-	if most := c.Chip.Limits.CommandData; most > 0 && most < apdu.MaxShortData {
-		c.MaxData -= apdu.MaxShortData - most
-	}
+	c.MaxData = gp.PlainDataWithin(min(c.Chip.Limits.CommandData, apdu.MaxShortData), mode, level)
 	return nil
 }
 

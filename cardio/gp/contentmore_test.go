@@ -125,6 +125,8 @@ func TestTokenData(t *testing.T) {
 		"extradition":     {gp.InstallForExtradition{Domain: domain, Object: app, Token: token}, "1000" + "14" + "08a000000151000000" + "00" + "07a0000002471001" + "00" + "00"},
 		"registry update": {gp.InstallForRegistryUpdate{Application: app, Token: token}, "4000" + "0c" + "0000" + "07a0000002471001" + "00" + "00"},
 		"delete":          {gp.Delete{AID: app, Related: true, Token: token}, "0080" + "09" + "4f07a0000002471001"},
+		"one byte of length": {gp.InstallForLoad{LoadFile: file, Parameters: gp.LoadParameters{DataBlock: make([]byte, 150)}},
+			"0200" + "a6" + "05a000000001" + "00" + "00" + "819c" + "ef8199" + "dd8196" + strings.Repeat("00", 150)},
 		"long": {gp.InstallForLoad{LoadFile: file, Hash: make([]byte, 64), Parameters: gp.LoadParameters{DataBlock: make([]byte, 200)}},
 			"0200" + "000118" + "05a000000001" + "00" + "40" + strings.Repeat("00", 64) + "81ce" + "ef81cb" + "dd81c8" + strings.Repeat("00", 200)},
 	} {

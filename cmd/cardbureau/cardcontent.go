@@ -104,6 +104,7 @@ type contentReport struct {
 	Action  string          `json:"action"`
 	Object  string          `json:"object"` // AID
 	DryRun  bool            `json:"dryRun,omitempty"`
+	Final   bool            `json:"final,omitempty"` // nothing undoes it
 	Steps   []contentStep   `json:"steps"`
 	Result  string          `json:"result"` // done, nothing-sent
 	Receipt *contentReceipt `json:"receipt,omitempty"`
@@ -140,7 +141,7 @@ func (c contentChange) change(ctx context.Context, g *globals, plan func(*manage
 		}
 		return fmt.Errorf("card %s: %w", card.Serial, err)
 	}
-	r := contentReport{Card: card.Serial, Action: string(p.Action), Object: content.AID(p.Object), DryRun: c.DryRun, Result: "nothing-sent"}
+	r := contentReport{Card: card.Serial, Action: string(p.Action), Object: content.AID(p.Object), DryRun: c.DryRun, Final: p.Final, Result: "nothing-sent"}
 	for _, s := range p.Steps {
 		step := contentStep{Text: s.Text}
 		for _, cmd := range s.Commands {
@@ -189,6 +190,9 @@ func (r contentReport) print() {
 	}
 	if r.Receipt != nil {
 		fmt.Printf("receipt %d: %s\n", r.Receipt.Counter, r.Receipt.Receipt)
+	}
+	if r.Final {
+		fmt.Println("nothing undoes this")
 	}
 	if r.DryRun {
 		fmt.Printf("card %s: nothing was sent that changes it\n", r.Card)

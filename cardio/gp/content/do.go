@@ -52,12 +52,17 @@ func (p *Plan) Do(ctx context.Context, channel gp.Channel, card apdu.Card) (*gp.
 		}
 		commands = append(commands, p.Steps[i].Commands...)
 	}
-	fail := func(at int, doubt bool, err error) error {
+	// sent is how many commands may have reached the card.
+	fail := func(at, sent int, doubt bool, err error) error {
+		var ee *apdu.ExchangeError
+		if errors.As(err, &ee) {
+			err = ee.Err
+		}
 		// What a card refuses it has not done, and a load that was not finished
 		// is dropped. Any other command may have been executed when its answer is
 		// missing, and so may the last LOAD.
 		f := &Failure{Step: "protect the commands", Of: len(commands), Doubt: doubt, Err: err,
-			Undone: !doubt || p.Action == Load && at < len(commands)-1}
+			Undone: !doubt || p.Action == Load && sent < len(commands)}
 		if at < len(commands) {
 			f.Step, f.Command = steps[at].Text, at+1
 		}
@@ -65,7 +70,7 @@ func (p *Plan) Do(ctx context.Context, channel gp.Channel, card apdu.Card) (*gp.
 	}
 	wrapped, err := channel.Wrap(ctx, commands)
 	if err != nil {
-		return nil, fail(len(commands), false, err)
+		return nil, fail(len(commands), 0, false, err)
 	}
 	batch := make([]apdu.Item, len(wrapped))
 	for i, w := range wrapped {
@@ -76,10 +81,10 @@ func (p *Plan) Do(ctx context.Context, channel gp.Channel, card apdu.Card) (*gp.
 		at := len(answers)
 		var ee *apdu.ExchangeError
 		if errors.As(err, &ee) {
-			at, err = ee.Index, ee.Err
+			at = ee.Index
 		}
 		var sw apdu.StatusWord
-		return nil, fail(at, !errors.As(err, &sw), err)
+		return nil, fail(at, at+1, !errors.As(err, &sw), err)
 	}
 	raw := make([][]byte, len(answers))
 	for i, a := range answers {
@@ -87,7 +92,8 @@ func (p *Plan) Do(ctx context.Context, channel gp.Channel, card apdu.Card) (*gp.
 	}
 	opened, err := channel.Unwrap(ctx, raw)
 	if err != nil {
-		return nil, fail(min(len(opened), len(commands)-1), true, err)
+		// Every command was sent and answered, but not as the card answers.
+		return nil, fail(min(len(opened), len(commands)-1), len(commands), true, err)
 	}
 	var receipt *gp.Receipt
 	for _, a := range opened {

@@ -93,9 +93,9 @@ var cardMoves = map[byte][]byte{
 	gp.CardLocked:      {gp.CardSecured, gp.CardTerminated},
 }
 
-// Final reports whether a card that is brought into a state can never leave it
+// final reports whether a card that is brought into a state can never leave it
 // for the one it had.
-func Final(from, to byte) bool {
+func final(from, to byte) bool {
 	return !(from == gp.CardSecured && to == gp.CardLocked || from == gp.CardLocked && to == gp.CardSecured)
 }
 
@@ -109,7 +109,7 @@ func (inv *Inventory) PlanCard(state byte) (*Plan, error) {
 	if inv.ISD.LifeCycle == gp.CardLocked && state == gp.CardSecured {
 		action = Unlock
 	}
-	return &Plan{Action: action, Object: inv.ISD.AID, Steps: []Step{{
+	return &Plan{Action: action, Object: inv.ISD.AID, Final: final(inv.ISD.LifeCycle, state), Steps: []Step{{
 		Text: fmt.Sprintf("make the card %s", gp.CardStateName(state)), Commands: []apdu.Command{gp.SetCardStatusCommand(state)},
 	}}}, nil
 }

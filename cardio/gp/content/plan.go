@@ -34,6 +34,7 @@ type Step struct {
 type Plan struct {
 	Action Action
 	Object []byte // AID of what is loaded, installed, deleted or locked
+	Final  bool   // nothing brings the card back to the life cycle state it has
 	Steps  []Step
 }
 

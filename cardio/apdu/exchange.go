@@ -30,7 +30,8 @@ func Send(ctx context.Context, card Card, c Command) (Response, error) {
 // the same logical channel without the secure messaging bits, and 6Cxx repeats
 // the very same bytes with the Le the card asked for (ISO/IEC 7816-3 12.2),
 // once: a card that corrects its own correction would be sent the command
-// again and again.
+// again and again. A command without Le has nothing to correct: 6Cxx is its
+// final status, and it is not executed a second time.
 func SendRaw(ctx context.Context, card Card, raw []byte) (Response, error) {
 	if len(raw) < 4 {
 		return Response{}, fmt.Errorf("%w: %d bytes, a header has 4", ErrMalformed, len(raw))
@@ -49,22 +50,25 @@ func SendRaw(ctx context.Context, card Card, raw []byte) (Response, error) {
 	var data []byte
 	last, corrected := raw, false
 	for i := 0; i < maxContinuations; i++ {
+		var next []byte
 		switch r.SW.SW1() {
 		case 0x61:
 			data = append(data, r.Data...)
-			last, corrected = []byte{channelOnly(raw[0]), 0xC0, 0, 0, r.SW.SW2()}, false
+			next, corrected = []byte{channelOnly(raw[0]), 0xC0, 0, 0, r.SW.SW2()}, false
 		case 0x6C:
 			if corrected {
 				return Response{}, fmt.Errorf("apdu: the card corrected the Le that it asked for")
 			}
 			corrected = true
-			if last, err = withLe(last, r.SW.SW2()); err != nil {
+			if next, err = withLe(last, r.SW.SW2()); err != nil {
 				return Response{}, err
 			}
-		default:
+		}
+		if next == nil {
 			r.Data = append(data, r.Data...)
 			return r, nil
 		}
+		last = next
 		if out, err = card.Transmit(ctx, last); err != nil {
 			return Response{}, err
 		}
@@ -85,11 +89,14 @@ func channelOnly(cla byte) byte {
 	return cla & 0x03
 }
 
-// withLe repeats a short command with another Le.
+// withLe is a short command with another Le, or nil where it has none.
 func withLe(raw []byte, le byte) ([]byte, error) {
 	c, err := Parse(raw)
 	if err != nil {
 		return nil, err
+	}
+	if c.Ne == 0 {
+		return nil, nil
 	}
 	if c.Extended {
 		return nil, fmt.Errorf("apdu: the card corrected Le of an extended command")

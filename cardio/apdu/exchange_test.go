@@ -58,6 +58,8 @@ func TestContinuation(t *testing.T) {
 		"nothing more":        {"00b0000000", []string{"00b0000000>6101", "00c0000001>90"}, "", 0, apdu.ErrInDoubt},
 		"no command":          {"00b000", nil, "", 0, apdu.ErrMalformed},
 		"6C of a broken Lc":   {"00b0000002", []string{"00b0000002>6c01", "00b0000001>9000"}, "", 0x9000, nil},
+		"6C without Le":       {"8482330008aabbccddeeff0011", []string{"8482330008aabbccddeeff0011>6c10"}, "", 0x6C10, nil},
+		"6C of a header":      {"00100000", []string{"00100000>6c01"}, "", 0x6C01, nil},
 		"6C of a non-command": {"00b00000020101ffff", []string{"00b00000020101ffff>6c01"}, "", 0, apdu.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,8 +101,12 @@ func TestT0ThroughPCSC(t *testing.T) {
 		return data
 	}
 	isd, _ := hex.DecodeString(virtual.IssuerSecurityDomainAID)
-	must(apdu.Command{INS: 0x10}, 1)                                                // case 1, with an answer nevertheless
-	must(apdu.Command{INS: 0xA4, P1: 4, Ne: 256}, 18)                               // case 2
+	// Case 1 has no Le that the chip could correct.
+	if r, err := apdu.Send(ctx, conn, apdu.Command{INS: 0x10}); err != nil || r.SW != 0x6C01 {
+		t.Fatalf("%v %v", r.SW, err)
+	}
+	must(apdu.Command{INS: 0x10, Ne: 256}, 1)                                       // case 2
+	must(apdu.Command{INS: 0xA4, P1: 4, Ne: 256}, 18)                               // case 2, of the card manager
 	must(apdu.Command{INS: 0xA4, P1: 4, Data: isd, Ne: 256}, 18)                    // case 4
 	must(apdu.Command{INS: 0xA4, P1: 4, P2: 0x0C, Data: isd}, 0)                    // case 3
 	must(apdu.Command{CLA: 0x80, INS: 0xCA, P1: 0x9F, P2: 0x7F, Ne: 256}, 45)       // 6Cxx

@@ -1,6 +1,11 @@
 package trace
 
-import "cardbureau/cardio/apdu"
+import (
+	"bytes"
+	"slices"
+
+	"cardbureau/cardio/apdu"
+)
 
 // span is a run of bytes that is shown or not.
 type span struct {
@@ -60,6 +65,29 @@ type policy struct {
 	pending rule // of the answer that GET RESPONSE is to fetch whole
 	begun   bool // INITIALIZE UPDATE was answered
 	channel int  // of either
+	// domain are the logical channels on which a security domain is known to be
+	// selected: any other application may mean what it likes by a command.
+	domain [channels]bool
+}
+
+// channels is how many logical channels class bytes can name (ISO/IEC 7816-4:2020
+// clause 5.4.1).
+const channels = 20
+
+// domains are AIDs of issuer security domains: GlobalPlatform's, and those that
+// Visa and Gemalto gave theirs.
+var domains = [][]byte{
+	{0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00}, {0xA0, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00}, {0xA0, 0x00, 0x00, 0x00, 0x18, 0x43, 0x4D, 0x00},
+}
+
+// selects reports whether a command selects an application, and whether that is
+// a security domain.
+func selects(raw []byte) (application, domain bool) {
+	c, err := apdu.Parse(raw)
+	if err != nil || proprietary(c.CLA) || c.INS != insSelect || c.P1 != 0x04 {
+		return false, false
+	}
+	return true, len(c.Data) == 0 && c.P2&0x03 == 0 || slices.ContainsFunc(domains, func(aid []byte) bool { return bytes.Equal(aid, c.Data) })
 }
 
 // rules are those of a command as it goes to the card.
@@ -73,7 +101,7 @@ func (p *policy) rules(c apdu.Command) rules {
 	case secured(c.CLA):
 		return rules{} // data is ciphertext, or plain beside a MAC
 	}
-	return allow(c)
+	return p.allow(c)
 }
 
 // externalAuthenticate is GlobalPlatform's (GPC_SPE_014 7.1.2, GPC_SPE_034
@@ -87,7 +115,7 @@ func (p *policy) inside(c apdu.Command) rules {
 	if secured(c.CLA) {
 		return rules{}
 	}
-	return allow(c)
+	return p.allow(c)
 }
 
 // after remembers what the next command depends on.
@@ -98,7 +126,12 @@ func (p *policy) after(raw []byte, r apdu.Response, answered bool, sent rules) {
 	}
 	fetching := raw[1] == insGetResponse
 	more := r.SW.SW1() == 0x61 && len(r.Data) == 0
-	next := policy{channel: channel(raw[0])}
+	next := policy{channel: channel(raw[0]), domain: p.domain}
+	if application, domain := selects(raw); application && (r.SW.OK() || slices.Contains([]byte{0x61, 0x62, 0x63}, r.SW.SW1())) {
+		next.domain[next.channel] = domain
+	} else if raw[1] == insManageChannel {
+		next.domain = [channels]bool{} // what is selected on a new channel is not known
+	}
 	next.begun = sent.authenticate && (r.SW.OK() || more) || fetching && p.begun
 	if more && !fetching || fetching && r.SW.SW1() == 0x6C {
 		next.pending = sent.response
@@ -108,9 +141,11 @@ func (p *policy) after(raw []byte, r apdu.Response, answered bool, sent rules) {
 
 // allow is the allow-list: what may be shown of commands in the clear, by
 // exact form. A form that is not here shows nothing.
-func allow(c apdu.Command) rules {
+func (p *policy) allow(c apdu.Command) rules {
 	switch {
 	case chained(c.CLA) || c.CLA == 0xFF:
+		return rules{}
+	case c.INS != insSelect && c.INS != insManageChannel && !p.domain[channel(c.CLA)]:
 		return rules{}
 	case proprietary(c.CLA):
 		return allowGlobalPlatform(c)

@@ -96,7 +96,7 @@ func TestAllowList(t *testing.T) {
 		"recognition, not TLV":               {nil, "80ca006600 > 0102039000", "", "#03"},
 		"card image number":                  {nil, "80ca004500 > 4503010203 9000", "", "#05"},
 		"key information":                    {nil, "80ca00e000 > e006c00401308810 9000", "", "e006c00401308810"},
-		"key information on another channel": {nil, "81ca00e000 > e006c00401308810 9000", "", "e006c00401308810"},
+		"key information on another channel": {[]string{"01a4040000 > 9000"}, "81ca00e000 > e006c00401308810 9000", "", "e006c00401308810"},
 		"any other object":                   {nil, "00ca006200 > 62020102 9000", "", "#04"},
 		"initialize update":                  {nil, "8050300008 0102030405060708 00 > 000102030405060708093003700a0b0c0d0e0f1011121314151617181900 00019000", "0102030405060708", "#0a3003700a0b0c0d0e0f101112131415161718190000 01"},
 		"initialize for load":                {nil, "805000020b 0102030405060708090a0b 10 > 0102039000", "#0b", "#03"},
@@ -151,7 +151,7 @@ func TestAllowList(t *testing.T) {
 		"wrong length":                  {nil, "00a4040005a0 > 6700", "#06", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := traced(t, append(test.before, test.exchange)...)
+			list := traced(t, append(append([]string{selected}, test.before...), test.exchange)...)
 			e := list[len(list)-1]
 			if got := shown(e.Data); got != strings.ReplaceAll(test.command, " ", "") {
 				t.Errorf("command shows %s, want %s", got, test.command)
@@ -160,6 +160,30 @@ func TestAllowList(t *testing.T) {
 				t.Errorf("answer shows %s, want %s", got, test.answer)
 			}
 		})
+	}
+}
+
+// selected has a security domain answer to what follows.
+const selected = "00a4040000 > 9000"
+
+// TestOtherApplicationsAreHidden: an application's own commands may look like those
+// of GlobalPlatform, and mean something else.
+func TestOtherApplicationsAreHidden(t *testing.T) {
+	for name, exchange := range map[string]string{
+		"key": "8050000010 c0ffee00c0ffee00c0ffee00c0ffee00 > 9000", "PIN": "80f0800006 343832393133 > 9000",
+		"PIN in 4F": "80e400000a 4f08 3438323931333333 > 9000", "get data": "00ca9f7f00 > 343832393133343832393133 9000",
+	} {
+		for where, before := range map[string][]string{
+			"an applet": {selected, "00a4040007a0000002471001 > 9000"}, "after a reset": nil, "another channel": {selected, "0070000001 > 019000"},
+		} {
+			e := traced(t, append(before, exchange)...)
+			last := e[len(e)-1]
+			for _, secret := range []string{"c0ffee", "343832"} {
+				if strings.Contains(shown(last.Data)+shown(last.Response), secret) {
+					t.Errorf("%s, %s: %s %s", name, where, shown(last.Data), shown(last.Response))
+				}
+			}
+		}
 	}
 }
 

@@ -64,6 +64,23 @@ func SelectCommand(aid []byte) apdu.Command {
 // an empty one.
 func SelectISDCommand() apdu.Command { return SelectCommand(nil) }
 
+// SelectDomain selects a security domain, the issuer's for an empty AID, and
+// returns the response data. A card that is CARD_LOCKED answers with a warning
+// (6283, GPC_SPE_034 11.9.3.2), which is taken: locked. Any other status word but
+// 9000 is an *apdu.StatusError.
+func SelectDomain(ctx context.Context, send Sender, aid []byte) (fci []byte, locked bool, err error) {
+	c := SelectCommand(aid)
+	r, err := send(ctx, c)
+	if err != nil {
+		return nil, false, err
+	}
+	locked = r.SW == apdu.SWSelectedFileInvalidated
+	if !r.SW.OK() && !locked {
+		return nil, false, &apdu.StatusError{Header: [4]byte{c.CLA, c.INS, c.P1, c.P2}, SW: r.SW}
+	}
+	return r.Data, locked, nil
+}
+
 // GetDataCommand asks for a data object (GPC_SPE_034 11.3). tag is P1 P2,
 // for example TagCPLC.
 func GetDataCommand(tag uint16) apdu.Command {

@@ -311,3 +311,19 @@ func TestCardResources(t *testing.T) {
 		wantError(t, err, gp.ErrMalformed)
 	}
 }
+
+func TestSelectDomain(t *testing.T) {
+	answer := func(sw apdu.StatusWord) gp.Sender {
+		return func(context.Context, apdu.Command) (apdu.Response, error) {
+			return apdu.Response{Data: []byte{0x6F, 0}, SW: sw}, nil
+		}
+	}
+	for sw, want := range map[apdu.StatusWord]bool{0x9000: false, 0x6283: true} {
+		fci, locked, err := gp.SelectDomain(t.Context(), answer(sw), nil)
+		if err != nil || locked != want || len(fci) != 2 {
+			t.Errorf("%v: locked %v, %v", sw, locked, err)
+		}
+	}
+	_, _, err := gp.SelectDomain(t.Context(), answer(apdu.SWFileNotFound), gp.ISDAID)
+	wantError(t, err, apdu.SWFileNotFound)
+}

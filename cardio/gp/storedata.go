@@ -92,8 +92,8 @@ func StoreData(dgis []DGI, o StoreDataOptions) ([]apdu.Command, error) {
 		if len(d.Value) > 0xFFFF {
 			return nil, fmt.Errorf("%w: DGI %04X has %d bytes", ErrTooLong, d.ID, len(d.Value))
 		}
-		if o.Enciphered && len(d.Value)%blockSize != 0 {
-			return nil, fmt.Errorf("gp: enciphered DGI %04X has %d bytes, no whole number of AES blocks", d.ID, len(d.Value))
+		if o.Enciphered && len(d.Value)%desBlock != 0 {
+			return nil, fmt.Errorf("gp: enciphered DGI %04X has %d bytes, no whole number of cipher blocks", d.ID, len(d.Value))
 		}
 		stream = AppendDGI(stream, d)
 	}

@@ -70,7 +70,11 @@ func (c *Chip) authorized(p1, p2 byte, signed, token []byte) (confirm bool, sw a
 	if !ok {
 		return false, apdu.SWConditionsOfUseNotSatisfied
 	}
-	message := tlv.AppendLength([]byte{p1, p2}, len(signed))
+	// The length is coded as Lc is: one byte, or three beyond 255.
+	message := []byte{p1, p2, byte(len(signed))}
+	if n := len(signed); n > apdu.MaxShortData {
+		message = []byte{p1, p2, 0, byte(n >> 8), byte(n)}
+	}
 	if !key.verifies(append(message, signed...), token) {
 		return false, apdu.SWSecurityStatusNotSatisfied
 	}

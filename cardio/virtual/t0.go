@@ -121,3 +121,10 @@ func (c *Chip) give(o *outgoing, le int) ([]byte, apdu.StatusWord) {
 func waitingBytes(data []byte) apdu.StatusWord {
 	return apdu.StatusWord(byte(min(len(data), maxTPDUData)))
 }
+
+// T0 reports whether the chip speaks T=0, so that Transmit takes TPDUs.
+func (c *Chip) T0() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reg.t0
+}

@@ -52,7 +52,7 @@ func newCard(t *testing.T, change func(*virtual.Blank)) *virtual.Chip {
 func open(t *testing.T, card apdu.Card, domain []byte) gp.Channel {
 	t.Helper()
 	ctx := t.Context()
-	fci, err := apdu.Must(ctx, card, gp.SelectCommand(domain))
+	fci, _, err := gp.SelectDomain(ctx, gp.Plain(card), domain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +164,24 @@ func TestLife(t *testing.T) {
 	inv = list(t, channel, card)
 	if listed(inv.LoadFiles, packageAID) != nil || listed(inv.Applications, instance) != nil {
 		t.Errorf("%+v", inv)
+	}
+}
+
+// TestCardLock locks a whole card and unlocks it again.
+func TestCardLock(t *testing.T) {
+	card := newCard(t, nil)
+	for _, state := range []byte{gp.CardInitialized, gp.CardSecured, gp.CardLocked, gp.CardSecured, gp.CardLocked, gp.CardTerminated} {
+		channel := open(t, card, nil)
+		p, err := list(t, channel, card).PlanCard(state)
+		if err != nil {
+			t.Fatalf("%s: %v", gp.CardStateName(state), err)
+		}
+		if _, err := p.Do(t.Context(), channel, card); err != nil {
+			t.Fatalf("%s: %v", gp.CardStateName(state), err)
+		}
+	}
+	if _, err := apdu.Must(t.Context(), card, gp.SelectCommand(appletAID)); err == nil {
+		t.Error("a terminated card answers")
 	}
 }
 
@@ -323,12 +341,13 @@ func TestDelegated(t *testing.T) {
 	must(gp.ReplaceKeyCommand(0, 0x71, 1, []gp.KeyComponent{receiptKey}), nil)
 
 	f := made(t, applet)
-	o := content.LoadOptions{MaxData: maxData, Hash: crypto.SHA256}
+	// So long that what the token is over has more than 127 bytes.
+	o := content.LoadOptions{MaxData: maxData, Hash: crypto.SHA256, Parameters: gp.LoadParameters{Signature: &gp.SignatureReference{Provider: make([]byte, 100)}}}
 	hash, err := cap.Hash(o.Hash, f.LoadFileDataBlock(cap.BlockOptions{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := gp.InstallForLoad{LoadFile: packageAID, Hash: hash}.TokenData()
+	signed, err := gp.InstallForLoad{LoadFile: packageAID, Hash: hash, Parameters: o.Parameters}.TokenData()
 	if err != nil {
 		t.Fatal(err)
 	}

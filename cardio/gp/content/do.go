@@ -40,6 +40,14 @@ func (f *Failure) Error() string {
 // Unwrap gives the cause.
 func (f *Failure) Unwrap() error { return f.Err }
 
+// refused reports whether the card said that it did nothing. A warning says that
+// it did, 64xx and 65xx that something went wrong on the way (ISO/IEC 7816-4:2020
+// table 6).
+func refused(err error) bool {
+	var sw apdu.StatusWord
+	return errors.As(err, &sw) && (sw.SW1() < 0x62 || sw.SW1() > 0x65)
+}
+
 // Do sends the plan through an open secure channel, as one batch: no command
 // depends on an answer. It returns the receipt of the last one that gave one,
 // or nil. Its error is a *Failure.
@@ -83,8 +91,7 @@ func (p *Plan) Do(ctx context.Context, channel gp.Channel, card apdu.Card) (*gp.
 		if errors.As(err, &ee) {
 			at = ee.Index
 		}
-		var sw apdu.StatusWord
-		return nil, fail(at, at+1, !errors.As(err, &sw), err)
+		return nil, fail(at, at+1, !refused(err), err)
 	}
 	raw := make([][]byte, len(answers))
 	for i, a := range answers {

@@ -109,7 +109,7 @@ func (inv *Inventory) PlanCard(state byte) (*Plan, error) {
 	if inv.ISD.LifeCycle == gp.CardLocked && state == gp.CardSecured {
 		action = Unlock
 	}
-	return &Plan{Action: action, Object: inv.ISD.AID, Final: final(inv.ISD.LifeCycle, state), Steps: []Step{{
+	return &Plan{Action: action, Object: inv.ISD.AID, Card: true, Final: final(inv.ISD.LifeCycle, state), Steps: []Step{{
 		Text: fmt.Sprintf("make the card %s", gp.CardStateName(state)), Commands: []apdu.Command{gp.SetCardStatusCommand(state)},
 	}}}, nil
 }

@@ -34,6 +34,7 @@ type Step struct {
 type Plan struct {
 	Action Action
 	Object []byte // AID of what is loaded, installed, deleted or locked
+	Card   bool   // the whole card is
 	Final  bool   // nothing brings the card back to the life cycle state it has
 	Steps  []Step
 }
@@ -82,7 +83,7 @@ var hashSizes = map[int]crypto.Hash{20: crypto.SHA1, 32: crypto.SHA256, 48: cryp
 // ErrExtended, ErrFull and ErrNotThere (the security domain).
 func (inv *Inventory) PlanLoad(f *cap.File, o LoadOptions) (*Plan, error) {
 	aid, block := f.Package.AID, f.LoadFileDataBlock(o.Block)
-	if err := allowed(block, o.Allowed); err != nil {
+	if err := CheckHash(f, o.Block, o.Allowed); err != nil {
 		return nil, err
 	}
 	if f.Extended && !o.Extended {
@@ -128,11 +129,14 @@ func (inv *Inventory) PlanLoad(f *cap.File, o LoadOptions) (*Plan, error) {
 	}}, nil
 }
 
-// allowed compares the block's hashes with those that may be.
-func allowed(block []byte, hashes [][]byte) error {
+// CheckHash compares the hash of a file's load file data block with those that
+// may be, SHA-1 to SHA-512 told by their length: ErrHash where it is none of
+// them. nil allows every one.
+func CheckHash(f *cap.File, o cap.BlockOptions, hashes [][]byte) error {
 	if hashes == nil {
 		return nil
 	}
+	block := f.LoadFileDataBlock(o)
 	for _, want := range hashes {
 		h, ok := hashSizes[len(want)]
 		if !ok {

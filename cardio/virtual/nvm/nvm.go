@@ -14,6 +14,7 @@
 package nvm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -178,3 +179,13 @@ func (m *Memory) Rollback() {
 
 // Dirty reports whether there are changes that are not committed.
 func (m *Memory) Dirty() bool { return len(m.pending) > 0 }
+
+// Dump is everything in the memory, by space and key: for tests and tools that
+// compare cards. The values are copies.
+func (m *Memory) Dump() map[string][]byte {
+	out := make(map[string][]byte, len(m.values))
+	for k, v := range m.values {
+		out[strings.ReplaceAll(k, "\x00", "/")] = bytes.Clone(v)
+	}
+	return out
+}

@@ -8,7 +8,7 @@ BIN := bin/cardbureau
 .PHONY: demo test build setup bench lint fuzz torture clean
 
 demo: build
-	@$(BIN) demo
+	@$(BIN) demo $(if $(PRODUCT),--product $(PRODUCT))
 
 test: setup
 	@scripts/test

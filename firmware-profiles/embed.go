@@ -1,12 +1,18 @@
 // Package profiles carries the firmware profiles that come with the program:
-// one YAML file a chip, an applet and a product. Package
+// one YAML file a chip, a diversification, an applet and a product. Package
 // personalization/profile reads them; a folder of the installation can
 // override any of them by name.
 package profiles
 
 import "embed"
 
-// FS holds chips/, applets/ and products/.
+// FS holds chips/, diversifications/, applets/ and products/.
 //
-//go:embed chips/*.yaml applets/*.yaml products/*.yaml
+//go:embed chips/*.yaml diversifications/*.yaml applets/*.yaml products/*.yaml
 var FS embed.FS
+
+// Schema is a JSON Schema of the profile language, for editors: begin a profile
+// with "# yaml-language-server: $schema=" and the path of this file.
+//
+//go:embed schema.json
+var Schema []byte

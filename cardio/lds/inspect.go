@@ -113,7 +113,7 @@ func (i *inspection) open(ctx context.Context) bool {
 		}
 		if paceErr == nil {
 			i.report.Pass(CheckPACE, "with "+i.doc.Session.Cipher().String())
-			return i.report.Note(CheckApplication, i.enter(ctx))
+			return i.report.Note(CheckApplication, EnterApplication(ctx, i.doc.Session))
 		}
 		if !i.options.Password.IsMRZ() || !errors.Is(paceErr, ErrNoCardAccess) && !errors.Is(paceErr, ErrNotSupported) {
 			i.report.Fail(CheckPACE, paceErr)
@@ -131,21 +131,6 @@ func (i *inspection) open(ctx context.Context) bool {
 
 func (i *inspection) reader(card apdu.Card) Reader {
 	return Reader{Card: card, Block: i.options.Block, AvoidLe00: i.options.AvoidLe00}
-}
-
-// enter selects the application after PACE. A chip of one application may not
-// know this command inside secure messaging: then its EF.COM is there to be
-// selected.
-func (i *inspection) enter(ctx context.Context) error {
-	err := SelectApplication(ctx, i.doc.Session)
-	var sw apdu.StatusWord
-	if !errors.As(err, &sw) {
-		return err
-	}
-	if _, other := apdu.Must(ctx, i.doc.Session, selectFile(FileCOM)); other != nil {
-		return err
-	}
-	return nil
 }
 
 // read authenticates the chip and reads every file that there is to read.

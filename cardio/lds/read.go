@@ -51,6 +51,21 @@ func SelectApplication(ctx context.Context, card apdu.Card) error {
 	return nil
 }
 
+// EnterApplication selects the application inside secure messaging, after PACE. A
+// chip of one application may not know that command there: then its EF.COM is
+// there to be selected. What the chip said to SELECT is the error otherwise.
+func EnterApplication(ctx context.Context, session apdu.Card) error {
+	err := SelectApplication(ctx, session)
+	var sw apdu.StatusWord
+	if !errors.As(err, &sw) {
+		return err
+	}
+	if _, other := apdu.Must(ctx, session, selectFile(FileCOM)); other != nil {
+		return err
+	}
+	return nil
+}
+
 // ReadFile reads one file whose size is in its header, as all files of the
 // LDS are: one exchange, and a second one where the file is longer than a
 // block.

@@ -77,6 +77,9 @@ func (c *Context) WaitRemoved(ctx context.Context, reader string) error {
 	return nil
 }
 
+// noReader are the flags of a reader that is not there, or does not work.
+const noReader = scard.StateUnknown | scard.StateUnavailable | scard.StateIgnore
+
 // waitFor waits until the reader shows one of the wanted flags.
 func (c *Context) waitFor(ctx context.Context, reader string, want scard.StateFlag) (scard.ReaderState, error) {
 	current := scard.StateUnaware
@@ -85,7 +88,7 @@ func (c *Context) waitFor(ctx context.Context, reader string, want scard.StateFl
 		if err != nil {
 			return scard.ReaderState{}, err
 		}
-		if state.EventState&(scard.StateUnknown|scard.StateUnavailable|scard.StateIgnore) != 0 {
+		if state.EventState&noReader != 0 {
 			return scard.ReaderState{}, ErrNoReader
 		}
 		if state.EventState&want != 0 {
@@ -95,9 +98,13 @@ func (c *Context) waitFor(ctx context.Context, reader string, want scard.StateFl
 	}
 }
 
-// Present reports whether there is a card in the reader, without waiting.
+// Present reports whether there is a card in the reader, without waiting. A
+// reader that does not work is ErrNoReader.
 func (c *Context) Present(reader string) (bool, error) {
 	state, err := c.change(context.Background(), reader, scard.StateUnaware)
+	if err == nil && state.EventState&noReader != 0 {
+		err = ErrNoReader
+	}
 	if err != nil {
 		return false, fmt.Errorf("look into %s: %w", reader, err)
 	}

@@ -193,10 +193,13 @@ func agreement(ec bool) string {
 
 // manager asks the card manager what it tells without keys.
 func (r *cardReport) manager(ctx context.Context, card apdu.Card, set *profile.Set, atr []byte) error {
-	fci, err := apdu.Must(ctx, card, gp.SelectISDCommand())
+	fci, locked, err := gp.SelectDomain(ctx, gp.Plain(card), nil)
 	if err != nil {
 		r.note("the card has no card manager that can be selected: %v", err)
 		return answered(err)
+	}
+	if locked {
+		r.note("the card is CARD_LOCKED")
 	}
 	if f, err := gp.ParseFCI(fci); err == nil {
 		r.CardManager = strings.ToUpper(hex.EncodeToString(f.AID))
@@ -213,7 +216,7 @@ func (r *cardReport) manager(ctx context.Context, card apdu.Card, set *profile.S
 		if err != nil {
 			r.note("%v", err)
 		} else {
-			r.Chip, r.ChipTitle, r.Virtual = chip.Name, chip.Title, chip.Virtual
+			r.Chip, r.ChipTitle, r.Virtual = chip.Name, chip.Title, chip.IsVirtual()
 		}
 	}
 	keys, err := gp.ReadKeyInformation(ctx, send)

@@ -71,6 +71,9 @@ func (c contentLoad) Run(ctx context.Context, g *globals) error {
 	}
 	return c.change(ctx, g, func(card *manage.Card, inv *content.Inventory) (*content.Plan, error) {
 		o.MaxData = card.MaxData
+		if err := content.CheckHash(f, o.Block, card.AllowedHashes(f.Package.AID)); err != nil {
+			return nil, fmt.Errorf("the applet profiles allow other files of this package: %w", err)
+		}
 		return inv.PlanLoad(f, o)
 	})
 }

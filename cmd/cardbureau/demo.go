@@ -8,16 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/intake"
+	"cardbureau/personalization/profile"
 )
 
 type demoCommand struct {
@@ -25,6 +29,7 @@ type demoCommand struct {
 	Records int    `help:"How many records." default:"24"`
 	Readers int    `help:"How many virtual readers." default:"2"`
 	Seed    uint64 `help:"Seed of the invented people." default:"1"`
+	Product string `help:"Product profile that is made: see cardbureau profile list." default:"identity"`
 }
 
 func (demoCommand) Example() string { return "cardbureau demo" }
@@ -54,6 +59,15 @@ type demo struct {
 }
 
 func (c demoCommand) Run(ctx context.Context, g *globals) error {
+	set, err := profile.Load(profiles.FS)
+	if err != nil {
+		return err
+	}
+	product := set.Products[c.Product]
+	if product == nil {
+		return &exitError{exitUsage, fmt.Sprintf("no product is named %q: the demo makes %s", c.Product, strings.Join(slices.Sorted(maps.Keys(set.Products)), ", "))}
+	}
+	warnPlaintext(os.Stderr, set, product)
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -262,7 +276,7 @@ func (d *demo) stop() error {
 
 func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 	d.say("A bureau is set up: configuration, a private PostgreSQL, a SoftHSM token with development keys.")
-	if out, err := d.do(ctx, "init"); err != nil {
+	if out, err := d.do(ctx, "init", "--product", c.Product); err != nil {
 		return nil, err
 	} else {
 		os.Stderr.Write(out)

@@ -19,6 +19,7 @@ type initCommand struct {
 	Contact      string   `help:"Whom to ask about certificates: e-mail address or URI. Needed in production."`
 	CRL          []string `help:"Where the CSCA's revocation list is published (URI, repeatable). Needed in production." name:"crl"`
 	Custodian    []string `help:"Public key of a custodian of the trust file (JWK file, repeatable). Two are needed in production." type:"existingfile"`
+	Product      string   `help:"Product profile that records become until the configuration says otherwise; identity when empty."`
 	Production   bool     `help:"Production: no test keys, no software cards, encrypted records only."`
 }
 
@@ -28,7 +29,7 @@ func (c initCommand) Run(ctx context.Context, g *globals) error {
 	made, err := bureau.Create(ctx, g.Data, bureau.CreateRequest{
 		Production: c.Production, Audience: c.Audience, State: c.State, DatabaseURL: c.DatabaseURL,
 		Module: c.PKCS11Module, Token: c.Token, PINFile: c.PINFile,
-		Custodians:   c.Custodian,
+		Custodians: c.Custodian, Product: c.Product,
 		Certificates: bureau.Certificates{Country: c.Country, Organization: c.Organization, Contact: c.Contact, CRLs: c.CRL},
 	}, bureau.Options{Log: logger()})
 	if err != nil {

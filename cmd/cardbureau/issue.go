@@ -81,6 +81,9 @@ func (c issueCommand) Run(ctx context.Context, g *globals) error {
 }
 
 func (c issueCommand) issue(ctx context.Context, b *bureau.Bureau, g *globals) (*issueResult, error) {
+	for _, rule := range b.Config.Rules {
+		warnPlaintext(os.Stderr, b.Profiles, b.Profiles.Products[rule.Name])
+	}
 	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
 	if err != nil {
 		return nil, err
@@ -174,15 +177,16 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	if before[store.OrderReleased]+before[store.OrderAccepted] == 0 {
 		return nil // nothing to make: readers are not needed for that
 	}
-	slots, stop, err := b.Slots(ctx, c.Reader, tell(g))
+	readers, err := b.Readers(ctx, c.Reader, tell(g))
 	if err != nil {
 		res.readersFailed = true
 		return noService(err)
 	}
-	defer stop()
+	defer readers.Close()
+	slots, more := readers.Slots(), line.Joining(readers)
 	if c.Trace != "" {
-		end, err := traceSlots(c.Trace, slots)
-		if err != nil {
+		var end func()
+		if slots, more, end, err = traceReaders(c.Trace, readers); err != nil {
 			return err
 		}
 		defer end()
@@ -200,7 +204,7 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	if err != nil {
 		return err
 	}
-	sum, runErr := l.Run(ctx, slots)
+	sum, runErr := l.RunJoining(ctx, slots, more)
 	closeErr := closeLine()
 	res.Issued, res.Proven, res.Quarantined, res.InDoubt, res.Clean, res.NotBlanks = sum.Issued, sum.Issued, sum.Quarantined, sum.InDoubt, sum.Clean, sum.Refused
 	res.Stopped = ctx.Err() != nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -16,23 +17,43 @@ import (
 )
 
 type profileCommand struct {
-	List  profileList  `cmd:"" help:"List the chips, applets and products that are known."`
-	Check profileCheck `cmd:"" help:"Check profiles; every mistake is told with file and line."`
-	Show  profileShow  `cmd:"" help:"Say in plain words what a product does to a card."`
+	List   profileList   `cmd:"" help:"List the chips, diversifications, applets and products that are known."`
+	Check  profileCheck  `cmd:"" help:"Check profiles; every mistake is told with file, line and column."`
+	Show   profileShow   `cmd:"" help:"Say in plain words what a product does to a card."`
+	Sign   profileSign   `cmd:"" help:"Sign the profiles in use, as a custodian."`
+	Schema profileSchema `cmd:"" help:"Print the JSON Schema of the profile language, for editors."`
 }
 
 // loadProfiles reads the shipped profiles and the data folder's own, if there
 // is a data folder.
 func loadProfiles(g *globals) (*profile.Set, error) {
+	sources, err := profileSources(g)
+	if err != nil {
+		return nil, err
+	}
+	return profile.Load(sources...)
+}
+
+func profileSources(g *globals) ([]fs.FS, error) {
 	sources := []fs.FS{profiles.FS}
-	if cfg, err := bureau.LoadConfig(g.Data); err == nil && cfg.Profiles.Folder != "" {
+	if _, err := os.Stat(filepath.Join(g.Data, bureau.ConfigName)); err != nil {
+		return sources, nil // no data folder: the shipped ones
+	}
+	cfg, err := bureau.LoadConfig(g.Data)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Profiles.Folder != "" {
 		folder := cfg.Profiles.Folder
 		if !filepath.IsAbs(folder) {
 			folder = filepath.Join(g.Data, folder)
 		}
+		if _, err := os.Stat(folder); err != nil {
+			return nil, fmt.Errorf("[profiles] folder: %w", err)
+		}
 		sources = append(sources, os.DirFS(folder))
 	}
-	return profile.Load(sources...)
+	return sources, nil
 }
 
 type profileList struct{}
@@ -53,6 +74,9 @@ func (profileList) Run(g *globals) error {
 	for _, c := range set.Chips {
 		rows = append(rows, row{"chip", c.Name, c.Title})
 	}
+	for _, d := range set.Diversifications {
+		rows = append(rows, row{"diversification", d.Name, d.Title})
+	}
 	for _, a := range set.Applets {
 		rows = append(rows, row{"applet", a.Name, a.Title})
 	}
@@ -66,37 +90,58 @@ func (profileList) Run(g *globals) error {
 		return json.NewEncoder(os.Stdout).Encode(rows)
 	}
 	for _, r := range rows {
-		fmt.Printf("%-8s %-20s %s\n", r.Kind, r.Name, r.Title)
+		fmt.Printf("%-15s %-22s %s\n", r.Kind, r.Name, r.Title)
 	}
 	return nil
 }
 
 type profileCheck struct {
-	Folder string `arg:"" optional:"" help:"Folder with chips/, applets/ and products/ that override the shipped ones." type:"existingdir"`
+	Path string `arg:"" optional:"" help:"One profile, or a folder with chips/, diversifications/, applets/ and products/; it is checked together with the profiles in use." type:"path"`
 }
 
-func (profileCheck) Example() string { return "cardbureau profile check my-profiles/" }
+func (profileCheck) Example() string { return "cardbureau profile check my-profiles/chips/acme.yaml" }
 
 func (c profileCheck) Run(g *globals) error {
-	sources := []fs.FS{profiles.FS}
-	if c.Folder != "" {
-		sources = append(sources, os.DirFS(c.Folder))
+	sources, err := profileSources(g)
+	if err != nil {
+		return err
+	}
+	only := ""
+	if c.Path != "" {
+		var f fs.FS
+		f, only, err = profile.Overlay(c.Path)
+		if err != nil {
+			return &exitError{exitUsage, err.Error()}
+		}
+		sources = append(sources, f)
 	}
 	set, err := profile.Load(sources...)
 	var mistakes profile.Problems
 	if errors.As(err, &mistakes) {
-		for _, m := range mistakes {
-			fmt.Fprintln(os.Stderr, m)
+		// Those of the one file that was asked for; where it has none, its
+		// neighbours' are in its way.
+		if own := slices.DeleteFunc(slices.Clone(mistakes), func(p profile.Problem) bool { return p.File != only }); only != "" && len(own) > 0 {
+			mistakes = own
 		}
-		return &exitError{exitFailed, fmt.Sprintf("%d mistakes in the profiles", len(mistakes))}
+		if g.JSON {
+			if err := printJSON(map[string]any{"mistakes": mistakes}); err != nil {
+				return err
+			}
+		} else {
+			for _, m := range mistakes {
+				fmt.Fprintln(os.Stderr, m)
+			}
+		}
+		return &exitError{exitFailed, counted(len(mistakes), "mistake") + " in the profiles"}
 	}
 	if err != nil {
 		return err
 	}
 	if g.JSON {
-		return json.NewEncoder(os.Stdout).Encode(map[string]int{"chips": len(set.Chips), "applets": len(set.Applets), "products": len(set.Products)})
+		return printJSON(map[string]int{"chips": len(set.Chips), "diversifications": len(set.Diversifications), "applets": len(set.Applets), "products": len(set.Products)})
 	}
-	fmt.Printf("%d chips, %d applets and %d products are in order\n", len(set.Chips), len(set.Applets), len(set.Products))
+	fmt.Printf("%s, %s, %s and %s are in order\n", counted(len(set.Chips), "chip"), counted(len(set.Diversifications), "diversification"),
+		counted(len(set.Applets), "applet"), counted(len(set.Products), "product"))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/pcsc"
 	"cardbureau/cardio/trace"
+	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/line"
 )
 
@@ -72,27 +73,44 @@ func (c *tracedConn) Reset(ctx context.Context, cold bool) error {
 	return err
 }
 
-// traceFolder are the traces of a line, a file a reader.
+// traceFolder are the traces of a line, a file a reader, and another each time
+// that it joins.
 type traceFolder struct {
+	line.Joining
 	dir   string
 	mu    sync.Mutex
 	files []*traceFile
 }
 
-// traceSlots has the cards of all slots traced into a folder. Call end when the
-// line is done.
-func traceSlots(dir string, slots []line.Slot) (end func(), err error) {
+// traceReaders has the cards of all readers traced into a folder, also of those
+// that join. Call end when the line is done.
+func traceReaders(dir string, readers *bureau.Readers) (slots []line.Slot, more line.Joining, end func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	t := &traceFolder{dir: dir}
+	t := &traceFolder{Joining: readers, dir: dir}
+	slots = readers.Slots()
 	for i, s := range slots {
 		if slots[i].Reader, err = t.traced(s.Reader); err != nil {
 			t.end()
-			return nil, err
+			return nil, nil, nil, err
 		}
 	}
-	return t.end, nil
+	return slots, t, t.end, nil
+}
+
+// Join has the reader that joins traced, too.
+func (t *traceFolder) Join(ctx context.Context) (line.Slot, error) {
+	s, err := t.Joining.Join(ctx)
+	if err != nil {
+		return line.Slot{}, err
+	}
+	traced := s
+	if traced.Reader, err = t.traced(s.Reader); err != nil {
+		t.Ended(s, false)
+		return line.Slot{}, err
+	}
+	return traced, nil
 }
 
 func (t *traceFolder) traced(r line.Reader) (line.Reader, error) {

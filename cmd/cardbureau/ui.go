@@ -29,7 +29,7 @@ type progress struct {
 	mu      sync.Mutex
 	out     io.Writer
 	live    bool // redraw on a terminal
-	quiet   bool
+	quiet   bool // JSON: only who comes and goes, a line each
 	total   int
 	done    int
 	start   time.Time
@@ -52,26 +52,40 @@ func newProgress(total int, quiet bool) *progress {
 
 // event shows what happened on a reader.
 func (p *progress) event(e line.Event) {
-	if p.quiet {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	comesOrGoes := e.Kind == line.Joined || e.Kind == line.Left || e.Kind == line.Deserted
+	if p.quiet {
+		if comesOrGoes {
+			_ = writeJSON(p.out, e)
+		}
+		return
+	}
 	if e.Kind == line.Finished && e.Outcome == store.OutcomeIssued {
 		p.done++
 	}
 	text := describe(e)
-	p.readers[e.Reader] = text
+	said := text
+	if e.Reader != "" {
+		said = e.Reader + ": " + text
+		p.readers[e.Reader] = text
+	}
+	if e.Kind == line.Left {
+		delete(p.readers, e.Reader)
+	}
 	if p.live {
-		if e.Kind == line.Finished && e.Outcome != store.OutcomeIssued {
+		if comesOrGoes || e.Kind == line.Finished && e.Outcome != store.OutcomeIssued {
 			p.erase()
-			fmt.Fprintf(p.out, "%s: %s\n", e.Reader, text)
+			fmt.Fprintln(p.out, said)
 		}
 		p.draw()
 		return
 	}
-	if e.Kind == line.Finished {
-		fmt.Fprintf(p.out, "[%d/%d] %s: %s\n", p.done, p.total, e.Reader, text)
+	switch {
+	case comesOrGoes:
+		fmt.Fprintln(p.out, said)
+	case e.Kind == line.Finished:
+		fmt.Fprintf(p.out, "[%d/%d] %s\n", p.done, p.total, said)
 	}
 }
 
@@ -91,6 +105,12 @@ func describe(e line.Event) string {
 			return "stopped: " + e.Detail
 		}
 		return "done"
+	case line.Joined:
+		return "joined the line"
+	case line.Left:
+		return "left the line: " + e.Detail
+	case line.Deserted:
+		return "No reader is left: plug one in, or end with Ctrl-C"
 	}
 	switch e.Outcome {
 	case store.OutcomeIssued:

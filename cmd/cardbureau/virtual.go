@@ -13,13 +13,11 @@ import (
 	"time"
 
 	"cardbureau/cardio/pcsc"
-	"cardbureau/cardio/virtual"
-	"cardbureau/cardio/virtual/mrtd"
-	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/cardio/virtual/rack"
 	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/image"
+	"cardbureau/personalization/line/rehearsal"
 	"cardbureau/personalization/record/sample"
 	"cardbureau/personalization/vault"
 )
@@ -40,13 +38,6 @@ func needDevelopment(c *bureau.Config) error {
 }
 
 func virtualFolder(dir string) string { return filepath.Join(dir, "virtual") }
-
-// newChip is the software card of this program.
-func newChip(mem *nvm.Memory) (*virtual.Chip, error) {
-	return virtual.New(virtual.Config{Memory: mem, Applets: map[string]func() virtual.Applet{
-		virtual.LDSAID: func() virtual.Applet { return mrtd.New() },
-	}})
-}
 
 type virtualRun struct {
 	Readers int `help:"Number of readers, 1 to 16." default:"2"`
@@ -93,7 +84,7 @@ func runRack(user context.Context, dir string, readers int, leave func(context.C
 	// The rack answers once Ready has returned, and ready may ask it something.
 	readied := make(chan error, 1)
 	cfg := rack.Config{
-		Dir: virtualFolder(dir), ControlSocket: control, Factory: newChip, Log: logger(),
+		Dir: virtualFolder(dir), ControlSocket: control, Factory: rehearsal.NewChip, Log: logger(),
 		Ready: func() {
 			go func() {
 				err := d.Describe(control)
@@ -134,6 +125,7 @@ func runRack(user context.Context, dir string, readers int, leave func(context.C
 type virtualBlanks struct {
 	N     int    `arg:"" help:"How many."`
 	Batch uint16 `help:"Batch number of the delivery; 0 draws one."`
+	Chip  string `help:"Chip profile of the blanks; that of the first product in the configuration when empty."`
 }
 
 func (virtualBlanks) Example() string { return "cardbureau virtual blanks 26 --data /tmp/rehearsal" }
@@ -150,8 +142,13 @@ func (c virtualBlanks) Run(ctx context.Context, g *globals) error {
 	if c.Batch == 0 {
 		c.Batch = uint16(1 + rand.IntN(0xFFFE))
 	}
-	chip := b.Profiles.Chips["virtual-gp"]
-	keys := chip.Keys["transport"]
+	if c.Chip == "" {
+		c.Chip = b.Profiles.Products[b.Config.Rules[0].Name].Chip
+	}
+	chip := b.Profiles.Chips[c.Chip]
+	if chip == nil {
+		return &exitError{exitUsage, fmt.Sprintf("no chip is named %q: see cardbureau profile list", c.Chip)}
+	}
 	list := filepath.Join(virtualFolder(b.Dir), fmt.Sprintf("delivery-%04X.csv", c.Batch))
 	if err := os.MkdirAll(filepath.Dir(list), 0o700); err != nil {
 		return err
@@ -164,18 +161,12 @@ func (c virtualBlanks) Run(ctx context.Context, g *globals) error {
 	w := csv.NewWriter(f)
 	_ = w.Write([]string{"serial", "chip", "batch"})
 	for i := range c.N {
-		serial := virtual.NewSerial(c.Batch, uint32(i+1))
-		kdd := serial.Bytes()
-		k, err := b.Vault.BlankKeys(ctx, vault.BlankKeysRequest{
-			KeySet: keys.Set, Diversification: keys.Template(), KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
-		})
+		blank, err := rehearsal.Blank(ctx, b.Vault, chip, c.Batch, uint32(i+1))
 		if err != nil {
 			return err
 		}
-		blank := virtual.LDSBlank(serial, virtual.Keys{Version: keys.Version, ENC: k.ENC, MAC: k.MAC, DEK: k.DEK})
-		blank.SCP = chip.GlobalPlatform.I[0]
 		name, err := rack.NewBlank(virtualFolder(b.Dir), blank)
-		k.Zero()
+		blank.Keys.Zero()
 		if err != nil {
 			return err
 		}

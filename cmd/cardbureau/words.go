@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
+
+	"cardbureau/personalization/profile"
 )
 
 // reasonWord is a reason that goes into the audit, where nothing about a person
@@ -27,4 +30,11 @@ func counted(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// warnPlaintext says what of a product travels to its chip in the clear.
+func warnPlaintext(w io.Writer, set *profile.Set, p *profile.Product) {
+	for _, exposed := range set.Plaintext(p) {
+		fmt.Fprintf(w, "WARNING: product %s is written in the clear: %s.\n", p.Name, exposed)
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	profiles "cardbureau/firmware-profiles"
+	"cardbureau/personalization/custody"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/intake"
 	"cardbureau/personalization/profile"
@@ -80,6 +81,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Bureau, err error) {
 		if b.Vault, err = startVault(ctx, dir, b.Config, o); err != nil {
 			return nil, err
 		}
+		if err := b.Vault.CheckEnvironment(ctx, b.Config.Development()); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, ConfigName), err)
+		}
 	}
 	if !o.NoStore {
 		if err := b.openStore(ctx); err != nil {
@@ -92,17 +96,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Bureau, err error) {
 // openTrust reads the trust file, in production after two custodians'
 // signatures. Where production has none yet, nobody is trusted.
 func (b *Bureau) openTrust() error {
-	var custodians []jose.JSONWebKey
-	for _, name := range b.Config.Records.Custodians {
-		text, err := os.ReadFile(b.path(name))
-		if err != nil {
-			return fmt.Errorf("a custodian's public key: %w", err)
-		}
-		var key jose.JSONWebKey
-		if err := json.Unmarshal(text, &key); err != nil || !key.Valid() || !key.IsPublic() {
-			return fmt.Errorf("%s is not a custodian's public key as JWK", name)
-		}
-		custodians = append(custodians, key)
+	custodians, err := b.custodians()
+	if err != nil {
+		return err
 	}
 	file := b.path(b.Config.Records.Trust)
 	if !b.Config.Development() && !exists(file) {
@@ -110,11 +106,33 @@ func (b *Bureau) openTrust() error {
 		b.Trust = record.HoldTrust(&record.Trust{})
 		return nil
 	}
-	var err error
 	b.Trust, err = record.OpenTrustFile(file, custodians, func(err error) {
 		b.Log.Error("the trust file was changed and cannot be used; the one before stays in force", "error", err)
 	})
 	return err
+}
+
+// custodians are the public keys of those who sign what the bureau believes.
+func (b *Bureau) custodians() ([]jose.JSONWebKey, error) { return Custodians(b.Dir, b.Config) }
+
+// Custodians reads the public keys of those who sign what the bureau of a data
+// folder believes.
+func Custodians(dir string, c *Config) (keys []jose.JSONWebKey, err error) {
+	for _, name := range c.Records.Custodians {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("a custodian's public key: %w", err)
+		}
+		var key jose.JSONWebKey
+		if err := json.Unmarshal(text, &key); err != nil || !key.Valid() || !key.IsPublic() {
+			return nil, fmt.Errorf("%s is not a custodian's public key as JWK", name)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 // path makes a configured path absolute.
@@ -125,12 +143,44 @@ func (b *Bureau) path(name string) string {
 	return filepath.Join(b.Dir, name)
 }
 
+// loadProfiles reads the profiles in use; in production only such as two
+// custodians have signed.
 func (b *Bureau) loadProfiles() (*profile.Set, error) {
 	sources := []fs.FS{profiles.FS}
 	if f := b.Config.Profiles.Folder; f != "" {
+		if _, err := os.Stat(b.path(f)); err != nil {
+			return nil, fmt.Errorf("[profiles] folder: %w", err)
+		}
 		sources = append(sources, os.DirFS(b.path(f)))
 	}
-	return profile.Load(sources...)
+	set, err := profile.Load(sources...)
+	if err != nil || b.Config.Development() {
+		return set, err
+	}
+	return set, b.checkSigned(set)
+}
+
+func (b *Bureau) checkSigned(set *profile.Set) error {
+	name := b.path(b.Config.Profiles.Signature)
+	document, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s does not exist: production takes only profiles that two custodians have signed, see cardbureau profile sign", name)
+	}
+	if err != nil {
+		return err
+	}
+	custodians, err := b.custodians()
+	if err != nil {
+		return err
+	}
+	signed, err := custody.Open("list of profiles", document, custodians)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := set.CheckManifest(signed); err != nil {
+		return fmt.Errorf("%s: %w: look at them, and have them signed again with cardbureau profile sign", name, err)
+	}
+	return nil
 }
 
 // openStore connects to the database, starting the private cluster if that is

@@ -34,7 +34,10 @@ func agent(t testing.TB) []string {
 }
 
 // open makes a development bureau in a folder of its own.
-func open(t testing.TB) *bureau.Bureau {
+func open(t testing.TB) *bureau.Bureau { return openFor(t, "identity") }
+
+// openFor is open with the product that records become.
+func openFor(t testing.TB, product string) *bureau.Bureau {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cb-bureau-")
 	if err != nil {
@@ -42,7 +45,7 @@ func open(t testing.TB) *bureau.Bureau {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	o := bureau.Options{Agent: agent(t)}
-	if _, err := bureau.Create(t.Context(), dir, bureau.CreateRequest{}, o); err != nil {
+	if _, err := bureau.Create(t.Context(), dir, bureau.CreateRequest{Product: product}, o); err != nil {
 		t.Fatal(err)
 	}
 	b, err := bureau.Open(t.Context(), dir, o)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"cardbureau/personalization/custody"
 	"cardbureau/personalization/intake"
 	"cardbureau/personalization/record"
 )
@@ -53,7 +54,8 @@ type Config struct {
 	Rules []intake.ProductRule `toml:"product"`
 
 	Profiles struct {
-		Folder string `toml:"folder"` // overrides the profiles that come with the program
+		Folder    string `toml:"folder"`    // overrides the profiles that come with the program
+		Signature string `toml:"signature"` // custodians' signatures over the profiles in use
 	} `toml:"profiles"`
 
 	Line struct {
@@ -142,10 +144,11 @@ sim-operators = { 43211 = [], 43235 = [] }
 
 # A record's product: the first rule that fits. Keys: permits, min-age, max-age, bank, sim.
 [[product]]
-name = "identity"
+name = %q
 
 [profiles]
-folder = ""           # chips/, applets/ and products/ here replace those that come with the program
+folder = ""           # chips/, diversifications/, applets/ and products/ here replace those that come with the program
+signature = "profiles.jws" # what two custodians have signed with cardbureau profile sign; production takes no other profiles
 
 [line]
 readers = []          # names, patterns as "ACS *" or serial numbers; empty: every reader
@@ -155,14 +158,17 @@ transmit-timeout = "20s"
 listen = "127.0.0.1:8443"
 `
 
+// defaultProduct is what a record becomes where nothing else is said.
+const defaultProduct = "identity"
+
 // ConfigText is the commented configuration of a new data folder.
-func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string, c Certificates, custodians []string) string {
+func ConfigText(production bool, audience, state, databaseURL, softHSM, module, token, pinFile string, c Certificates, custodians []string, product string) string {
 	env := "development"
 	if production {
 		env = "production"
 	}
 	return fmt.Sprintf(defaultConfig, env, audience, state, databaseURL, softHSM, module, token, pinFile,
-		c.Country, c.Organization, c.Contact, quoted(c.CRLs), quoted(custodians), production)
+		c.Country, c.Organization, c.Contact, quoted(c.CRLs), quoted(custodians), production, product)
 }
 
 // quoted is the inside of a TOML array of strings.
@@ -245,8 +251,8 @@ func (c *Config) check() error {
 		return errors.New("state UTO is for development: production issues under its own code")
 	case c.Environment == "production" && (c.Certificates.Contact == "" || len(c.Certificates.CRLs) == 0):
 		return errors.New("[certificates] needs contact and crls in production (ICAO 9303-12)")
-	case c.Environment == "production" && len(c.Records.Custodians) < record.Custodians:
-		return fmt.Errorf("[records] custodians names %d keys: in production the trust file is signed by %d custodians", len(c.Records.Custodians), record.Custodians)
+	case c.Environment == "production" && len(c.Records.Custodians) < custody.Needed:
+		return fmt.Errorf("[records] custodians names %d keys: in production the trust file is signed by %d custodians", len(c.Records.Custodians), custody.Needed)
 	case c.Environment == "production" && c.HSM.SoftHSM != "":
 		return errors.New("[hsm] softhsm is for development: production keeps its keys in an HSM, named by module")
 	case c.Environment == "production" && !c.Records.RequireJWE:
@@ -260,6 +266,9 @@ func (c *Config) check() error {
 	}
 	if c.Line.TransmitTimeout <= 0 {
 		c.Line.TransmitTimeout = duration(20 * time.Second)
+	}
+	if c.Profiles.Signature == "" {
+		c.Profiles.Signature = "profiles.jws"
 	}
 	if c.HSM.Timeout <= 0 {
 		c.HSM.Timeout = duration(30 * time.Second)

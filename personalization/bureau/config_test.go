@@ -17,20 +17,20 @@ func configFolder(t *testing.T, text string) string {
 }
 
 func TestDefaultConfigLoads(t *testing.T) {
-	c, err := LoadConfig(configFolder(t, ConfigText(false, "bureau-1", "UTO", "", "", "/m.so", "cardbureau", "", Certificates{}, nil)))
+	c, err := LoadConfig(configFolder(t, ConfigText(false, "bureau-1", "UTO", "", "", "/m.so", "cardbureau", "", Certificates{}, nil, "identity")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !c.Development() || c.Rules[0].Name != "identity" || c.HSM.Module != "/m.so" {
 		t.Errorf("got %+v", c)
 	}
-	if _, err := LoadConfig(configFolder(t, ConfigText(true, "bureau-1", "IRN", "", "", "/m.so", "cardbureau", "", Certificates{Contact: "pki@example.org", CRLs: []string{"http://example.org/irn.crl"}}, []string{"a.jwk", "b.jwk"}))); err != nil {
+	if _, err := LoadConfig(configFolder(t, ConfigText(true, "bureau-1", "IRN", "", "", "/m.so", "cardbureau", "", Certificates{Contact: "pki@example.org", CRLs: []string{"http://example.org/irn.crl"}}, []string{"a.jwk", "b.jwk"}, "identity"))); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestConfigMistakes(t *testing.T) {
-	base := ConfigText(false, "bureau-1", "UTO", "", "", "/m.so", "cardbureau", "", Certificates{}, nil)
+	base := ConfigText(false, "bureau-1", "UTO", "", "", "/m.so", "cardbureau", "", Certificates{}, nil, "identity")
 	for _, c := range []struct{ old, new, want string }{
 		{"audience =", "audiance =", `unknown key "audiance"`},
 		{`"development"`, `"staging"`, "environment is"},
@@ -51,7 +51,7 @@ func TestConfigMistakes(t *testing.T) {
 }
 
 func TestContradictionIsRefused(t *testing.T) {
-	c, err := LoadConfig(configFolder(t, ConfigText(false, "bureau-1", "UTO", "", "softhsm", "", "cardbureau", "", Certificates{}, nil)))
+	c, err := LoadConfig(configFolder(t, ConfigText(false, "bureau-1", "UTO", "", "softhsm", "", "cardbureau", "", Certificates{}, nil, "identity")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -14,9 +16,11 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/feeder"
 	"cardbureau/cardio/virtual"
+	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/line"
 	"cardbureau/personalization/line/rehearsal"
+	"cardbureau/personalization/profile"
 	"cardbureau/personalization/stock"
 	"cardbureau/personalization/store"
 )
@@ -49,9 +53,9 @@ type works struct {
 	actor store.Actor
 }
 
-func newWorks(t testing.TB, orders, blanks int) *works {
+func newWorks(t testing.TB, product string, orders, blanks int) *works {
 	t.Helper()
-	b := open(t)
+	b := openFor(t, product)
 	ctx := t.Context()
 	w := &works{b: b}
 	var err error
@@ -68,7 +72,7 @@ func newWorks(t testing.TB, orders, blanks int) *works {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { jobs.Stop(context.Background()) })
-	chip := b.Profiles.Chips["virtual-gp"]
+	chip := b.Profiles.ProductChip(b.Profiles.Products[product])
 	if w.tray, err = rehearsal.NewTray(ctx, b.Vault, chip, 1, blanks); err != nil {
 		t.Fatal(err)
 	}
@@ -94,21 +98,34 @@ func (w *works) line(t testing.TB) (*line.Line, func() error) {
 // card number, when a person presents it again. Without CARDBUREAU_TORTURE a
 // sample of the APDUs is tried.
 func TestCrashAtEveryAPDU(t *testing.T) {
-	step := 11
-	if os.Getenv("CARDBUREAU_TORTURE") != "" {
+	set, err := profile.Load(profiles.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, product := range slices.Sorted(maps.Keys(set.Products)) {
+		t.Run(product, func(t *testing.T) { crashAtEveryAPDU(t, product) })
+	}
+}
+
+func crashAtEveryAPDU(t *testing.T, product string) {
+	step, last := 11, 12
+	switch {
+	case os.Getenv("CARDBUREAU_TORTURE") != "":
 		step = 1
+	case product != "identity": // every APDU of these is torn in package profile
+		step, last = 67, 4
 	}
 	ctx := t.Context()
-	length := apdusACard(t)
+	length := apdusACard(t, product)
 	var points []dying
 	for at := 1; at <= length; at += step {
 		points = append(points, dying{at: at, before: true}, dying{at: at})
 	}
 	// The last commands decide most: the lock and its proof.
-	for at := length - 12; at <= length; at++ {
+	for at := length - last; at <= length; at++ {
 		points = append(points, dying{at: at})
 	}
-	w := newWorks(t, len(points)+1, len(points)+1) // one order is always left to be tempted by
+	w := newWorks(t, product, len(points)+1, len(points)+1) // one order is always left to be tempted by
 	for i, p := range points {
 		where := fmt.Sprintf("APDU %d of %d, before=%v", p.at, length, p.before)
 		l, die := w.line(t)
@@ -227,15 +244,21 @@ func (o *oneCard) Next(ctx context.Context) error {
 }
 
 // apdusACard counts the APDUs of an undisturbed card.
-func apdusACard(t *testing.T) int {
-	w := newWorks(t, 1, 1)
+func apdusACard(t *testing.T, product string) int {
+	w := newWorks(t, product, 1, 1)
 	l, closeLine := w.line(t)
 	var count atomic.Int64
+	last := ""
+	l.Events = func(e line.Event) {
+		if e.Kind == line.Finished {
+			last = e.Detail
+		}
+	}
 	reader := rehearsal.NewReader("A", w.tray)
 	reader.Wrap = func(c *virtual.Chip) apdu.Card { return &dying{card: c, count: &count} }
 	sum, err := l.Run(t.Context(), []line.Slot{reader.Slot()})
 	if err != nil || sum.Issued != 1 {
-		t.Fatalf("%+v, %v", sum, err)
+		t.Fatalf("%+v, %v: %s", sum, err, last)
 	}
 	if err := closeLine(); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"cardbureau/personalization/custody"
 	"cardbureau/personalization/record"
 	"cardbureau/personalization/vault"
 )
@@ -26,9 +27,12 @@ type CreateRequest struct {
 	PINFile     string // of another module's token
 	// Certificates are needed in production.
 	Certificates Certificates
-	// Custodians are JWK files: two of them sign the trust file. Needed in
-	// production.
+	// Custodians are JWK files: two of them sign the trust file and the profiles.
+	// Needed in production.
 	Custodians []string
+	// Product is the product profile that every record becomes until the
+	// configuration says otherwise; empty: identity.
+	Product string
 }
 
 // Created is what was made, all of it public.
@@ -93,8 +97,8 @@ func writeConfig(name string, r *CreateRequest) error {
 	if r.Production && (r.Certificates.Contact == "" || len(r.Certificates.CRLs) == 0) {
 		return errors.New("production certificates name whom to ask and where revocations are found: give --contact and --crl")
 	}
-	if r.Production && len(r.Custodians) < record.Custodians {
-		return fmt.Errorf("in production %d custodians sign the trust file: give the files of their public keys (JWK) with --custodian", record.Custodians)
+	if r.Production && len(r.Custodians) < custody.Needed {
+		return fmt.Errorf("in production %d custodians sign the trust file: give the files of their public keys (JWK) with --custodian", custody.Needed)
 	}
 	if r.State == "" {
 		r.State = "UTO"
@@ -104,6 +108,9 @@ func writeConfig(name string, r *CreateRequest) error {
 	}
 	if r.Audience == "" {
 		r.Audience = "bureau-1"
+	}
+	if r.Product == "" {
+		r.Product = defaultProduct
 	}
 	if r.Token == "" {
 		r.Token = "cardbureau"
@@ -115,7 +122,7 @@ func writeConfig(name string, r *CreateRequest) error {
 		}
 		softHSM = "softhsm"
 	}
-	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile, r.Certificates, r.Custodians)
+	text := ConfigText(r.Production, r.Audience, r.State, r.DatabaseURL, softHSM, r.Module, r.Token, r.PINFile, r.Certificates, r.Custodians, r.Product)
 	// A configuration with a mistake is not left behind.
 	if _, err := parseConfig([]byte(text)); err != nil {
 		return err
@@ -134,6 +141,7 @@ func (r *CreateRequest) agrees(c *Config) error {
 		{"certificates.contact", r.Certificates.Contact, c.Certificates.Contact},
 		{"certificates.crls", quoted(r.Certificates.CRLs), quoted(c.Certificates.CRLs)},
 		{"records.custodians", quoted(r.Custodians), quoted(c.Records.Custodians)},
+		{"the first product", r.Product, c.Rules[0].Name},
 	} {
 		if f.want != "" && f.want != f.have {
 			return fmt.Errorf("%s is already %q", f.what, f.have)

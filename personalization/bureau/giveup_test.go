@@ -25,7 +25,7 @@ func (r refusing) Transmit(ctx context.Context, command []byte) ([]byte, error) 
 // left are spared.
 func TestReaderGivesUp(t *testing.T) {
 	const blanks = 6
-	w := newWorks(t, blanks, blanks)
+	w := newWorks(t, "identity", blanks, blanks)
 	l, closeLine := w.line(t)
 	reader := rehearsal.NewReader("A", w.tray)
 	reader.Wrap = func(c *virtual.Chip) apdu.Card { return refusing{c} }
@@ -40,7 +40,7 @@ func TestReaderGivesUp(t *testing.T) {
 
 // Orders for another chip do not make a reader draw the same blank for ever.
 func TestNoOrderFits(t *testing.T) {
-	w := newWorks(t, 1, 1)
+	w := newWorks(t, "identity", 1, 1)
 	l, closeLine := w.line(t)
 	defer closeLine()
 	product := w.b.Profiles.Products["identity"]

@@ -5,102 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"path/filepath"
-	"slices"
 	"time"
 
-	"cardbureau/cardio/feeder"
 	"cardbureau/cardio/lds/sod"
-	"cardbureau/cardio/pcsc"
-	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/personalization/line"
 	"cardbureau/personalization/store"
 )
-
-// RunFolder is where running processes of this data folder describe
-// themselves.
-func (b *Bureau) RunFolder() string { return filepath.Join(b.Dir, "run") }
-
-// UseReaders points this process at the virtual readers that run for this data
-// folder, if any; else at the machine's PC/SC service. Call it before the first
-// use of readers. It returns the control socket of each virtual reader.
-func UseReaders(dir string) (control map[string]int, socket string, err error) {
-	r, err := pcscd.ReadReaders(filepath.Join(dir, "run"))
-	if err != nil || !answers(r.Socket) {
-		return nil, "", nil // none runs here, or what ran was killed
-	}
-	if err := pcsc.UseSocket(r.Socket); err != nil {
-		return nil, "", err
-	}
-	control = map[string]int{}
-	for i, reader := range r.Readers {
-		control[reader.Name] = i
-		socket = reader.Control
-	}
-	return control, socket, nil
-}
-
-// answers reports whether somebody listens on a unix socket.
-func answers(socket string) bool {
-	c, err := net.DialTimeout("unix", socket, time.Second)
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
-}
-
-// Slots opens the readers of this station, each with its feeder: the rack for
-// virtual readers, a person for others, whom ask tells what to do. patterns are
-// selectors of pcsc.Context.Choose and override the configuration's.
-// Call stop when the line is done.
-func (b *Bureau) Slots(ctx context.Context, patterns []string, ask func(feeder.Request)) (slots []line.Slot, stop func(), err error) {
-	if len(patterns) == 0 {
-		patterns = b.Config.Line.Readers
-	}
-	virtual, socket, err := UseReaders(b.Dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	pc, err := pcsc.Open()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer pc.Close()
-	all, err := pc.Readers()
-	if err != nil {
-		return nil, nil, err
-	}
-	if virtual != nil {
-		// The driver has two slots a copy: one may be without a rack behind it.
-		all = slices.DeleteFunc(all, func(name string) bool { _, ok := virtual[name]; return !ok })
-	}
-	names, err := pc.Choose(ctx, all, patterns)
-	if err != nil {
-		return nil, nil, err
-	}
-	var open []*line.PCSC
-	stop = func() {
-		for _, r := range open {
-			r.Close()
-		}
-	}
-	for _, name := range names {
-		r, err := line.OpenPCSC(name, time.Duration(b.Config.Line.TransmitTimeout))
-		if err != nil {
-			stop()
-			return nil, nil, err
-		}
-		open = append(open, r)
-		s := line.Slot{Reader: r, Feeder: &feeder.Hand{Presence: r.Context(), Reader: name, Ask: ask}}
-		if i, ok := virtual[name]; ok && socket != "" {
-			s.Feeder = &feeder.Virtual{Control: socket, Slot: i, Presence: r.Context(), Reader: name}
-		}
-		slots = append(slots, s)
-	}
-	return slots, stop, nil
-}
 
 // Trusted are the CSCA certificates, with their revocation list where there is
 // one, as passive authentication wants them.

@@ -20,7 +20,7 @@ import (
 // A line whose proof could not ask whether the signer is revoked does not
 // begin, and does not issue either where the list is lost meanwhile.
 func TestNothingIssuedWithoutRevocationList(t *testing.T) {
-	w := newWorks(t, 1, 1)
+	w := newWorks(t, "identity", 1, 1)
 	if err := os.Remove(filepath.Join(w.b.Dir, "certificates", "csca-crl.der")); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (o telling) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 
 // A card that anybody could read in passing is not issued.
 func TestOpenCardIsNotIssued(t *testing.T) {
-	w := newWorks(t, 1, 1)
+	w := newWorks(t, "identity", 1, 1)
 	var last line.Event
 	l, closeLine, err := w.b.Line(t.Context(), w.actor, func(e line.Event) {
 		if e.Kind == line.Finished {

@@ -36,9 +36,13 @@ func CardAccess() []byte { return set(paceInfo()) }
 // DG14 builds EF.DG14 (Doc 9303-10, 4.7.14; Doc 9303-11, 9.2): the PACEInfo of
 // EF.CardAccess again, now under the issuer's signature; ChipAuthenticationInfo
 // (ECDH, AES-128); and the chip's public key, a point on P-256 in uncompressed
-// form (04 ‖ X ‖ Y, 65 bytes), with explicit domain parameters.
+// form (04 ‖ X ‖ Y, 65 bytes), with explicit domain parameters. With no key it
+// holds the PACEInfo alone, for a chip that proves itself otherwise.
 func DG14(chipPublicKey []byte) ([]byte, error) {
 	s := suites[0]
+	if chipPublicKey == nil {
+		return tlv.Encode(0x6E, set(paceInfo())), nil
+	}
 	if len(chipPublicKey) != chipPointSize {
 		return nil, fmt.Errorf("%w: the chip's public key has %d bytes, not %d", ErrDataGroup, len(chipPublicKey), chipPointSize)
 	}

@@ -39,7 +39,8 @@ type content struct {
 	CAN            string            `cbor:"4,keyasint"`
 	MRZ            string            `cbor:"5,keyasint"` // 90 characters
 	Files          map[string][]byte `cbor:"6,keyasint"` // "dg1", "com", …: whole elementary files
-	ChipKey        []byte            `cbor:"7,keyasint"` // chip authentication public key, 65 bytes
+	ChipKey        []byte            `cbor:"7,keyasint"` // chip authentication public key, 65 bytes; nil: none
+	ActiveKey      []byte            `cbor:"8,keyasint"` // active authentication public key, SubjectPublicKeyInfo in DER; nil: none
 }
 
 // String names the card and shows nothing of the person.

@@ -164,14 +164,22 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 	}
 	key := vault.DataKey(prep.Key)
 	im := store.Image{ID: store.NewID(), Version: prep.Version, CardNumber: number, Profile: product.Name}
-	secrets, err := p.Vault.NewCardSecrets(ctx, vault.CardSecretsRequest{
+	request := vault.CardSecretsRequest{
 		DataKey: key, AAD: aad("secrets", im.ID, prep.PersonID, im.Version), MRZInformation: information, CAN: can,
-	})
+	}
+	request.Plain = len(p.Profiles.Plaintext(product)) > 0
+	if product.Has(15) {
+		request.ActiveAuthentication = activeKeyBits
+	}
+	secrets, err := p.Vault.NewCardSecrets(ctx, request)
 	if err != nil {
 		return store.Image{}, fmt.Errorf("card secrets: %w", err)
 	}
-	im.Secrets, c.ChipKey = secrets.Sealed, secrets.ChipPublicKey
-	if c.Files, err = p.files(ctx, r, product, c.MRZ, c.ChipKey); err != nil {
+	im.Secrets, c.ActiveKey = secrets.Sealed, secrets.ActivePublicKey
+	if p.Profiles.ProvenBy(product, "chip-authentication") {
+		c.ChipKey = secrets.ChipPublicKey
+	}
+	if c.Files, err = p.files(ctx, r, product, c); err != nil {
 		return store.Image{}, err
 	}
 	plain, err := cbor.Marshal(c)
@@ -184,7 +192,61 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 }
 
 // files builds every elementary file of the identity application.
-func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile.Product, td1 string, chipKey []byte) (map[string][]byte, error) {
+func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile.Product, c content) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	if p.Profiles.Writes(product, "file.services") {
+		services, err := servicesFile(r)
+		if err != nil {
+			return nil, err
+		}
+		files["services"] = services
+	}
+	if p.Profiles.Writes(product, "file.card-access") {
+		files["card-access"] = identity.CardAccess()
+	}
+	groups := map[int][]byte{}
+	for _, n := range product.DataGroups {
+		b, err := dataGroup(n, r, c, files["services"])
+		if err != nil {
+			return nil, fmt.Errorf("product %s, data group %d: %w", product.Name, n, err)
+		}
+		groups[n] = b
+		files[fmt.Sprintf("dg%d", n)] = b
+	}
+	var err error
+	if files["com"], err = identity.COM(product.DataGroups...); err != nil {
+		return nil, err
+	}
+	if files["sod"], err = p.Vault.SignSOD(ctx, vault.SODRequest{Hashes: identity.Hashes(groups)}); err != nil {
+		return nil, fmt.Errorf("document security object: %w", err)
+	}
+	return files, nil
+}
+
+// dataGroup makes one data group.
+func dataGroup(n int, r *record.Record, c content, services []byte) ([]byte, error) {
+	switch n {
+	case 1:
+		return identity.DG1(c.MRZ)
+	case 2:
+		return identity.DG2(r.Person.Photo.Data)
+	case 11:
+		return identity.DG11(details(r))
+	case 13:
+		return identity.DG13(identity.HiddenFile{FID: identity.ServicesFID, Content: services})
+	case 14:
+		return identity.DG14(c.ChipKey)
+	case 15:
+		return identity.DG15(c.ActiveKey)
+	}
+	return nil, errors.New("this version does not make it")
+}
+
+// activeKeyBits is the size of active authentication keys, which applets that
+// have nothing better take.
+const activeKeyBits = 1024
+
+func servicesFile(r *record.Record) ([]byte, error) {
 	salt := make([]byte, identity.SaltSize)
 	if _, err := rand.Read(salt); err != nil {
 		return nil, err
@@ -193,45 +255,7 @@ func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile
 	for i, s := range r.Services {
 		entitlements[i] = identity.Entitlement{Code: s.Code, ValidFrom: s.ValidFrom.String(), ValidUntil: s.ValidUntil.String()}
 	}
-	services, err := identity.ServicesFile(salt, entitlements)
-	if err != nil {
-		return nil, err
-	}
-	groups := map[int][]byte{}
-	for _, n := range product.DataGroups {
-		var b []byte
-		switch n {
-		case 1:
-			b, err = identity.DG1(td1)
-		case 2:
-			b, err = identity.DG2(r.Person.Photo.Data)
-		case 11:
-			b, err = identity.DG11(details(r))
-		case 13:
-			b, err = identity.DG13(identity.HiddenFile{FID: identity.ServicesFID, Content: services})
-		case 14:
-			b, err = identity.DG14(chipKey)
-		default:
-			err = fmt.Errorf("product %s wants data group %d, which this version does not make", product.Name, n)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("data group %d: %w", n, err)
-		}
-		groups[n] = b
-	}
-	com, err := identity.COM(product.DataGroups...)
-	if err != nil {
-		return nil, err
-	}
-	sod, err := p.Vault.SignSOD(ctx, vault.SODRequest{Hashes: identity.Hashes(groups)})
-	if err != nil {
-		return nil, fmt.Errorf("document security object: %w", err)
-	}
-	files := map[string][]byte{"card-access": identity.CardAccess(), "com": com, "sod": sod, "services": services}
-	for n, b := range groups {
-		files[fmt.Sprintf("dg%d", n)] = b
-	}
-	return files, nil
+	return identity.ServicesFile(salt, entitlements)
 }
 
 // details is what DG11 says in the holder's own script. The names are

@@ -49,6 +49,7 @@ const (
 	reasonCardRefused = "card-refused"
 	reasonKeysAbsent  = "hsm-unavailable"
 	reasonImage       = "image-unreadable"
+	reasonProfile     = "profile-unusable"
 	reasonProof       = "proof-failed"
 	reasonKCV         = "kcv-differs"
 	reasonDatabase    = "database-unavailable"
@@ -65,8 +66,7 @@ func (l *Line) card(ctx context.Context, reader string, s Session, claimed func(
 		l.event(Event{Reader: reader, Kind: Finished, Reason: reasonUnknownChip, Detail: err.Error()})
 		return result{refused: true, reason: reasonUnknownChip, detail: err.Error()}
 	}
-	if chip.Virtual && !l.Development {
-		err := fmt.Errorf("card %s is a software card: production takes none", serial)
+	if err := Unfit(chip, serial, l.Development); err != nil {
 		l.event(Event{Reader: reader, Kind: Finished, Serial: serial, Reason: reasonUnknownChip, Detail: err.Error()})
 		return result{refused: true, reason: reasonUnknownChip, detail: err.Error()}
 	}
@@ -160,16 +160,22 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	if product == nil {
 		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
 	}
-	p := &prover{line: l, session: s, image: im, chip: chip}
+	var proof []byte
 	for _, app := range product.Applications {
 		applet := l.Profiles.Applets[app.Applet]
 		if applet == nil {
 			return nil, fmt.Errorf("%w: applet %q has no profile", errImage, app.Applet)
 		}
+		p := &prover{line: l, session: s, image: im, chip: chip, applet: applet}
 		run := &profile.Run{
 			Chip: chip, Applet: applet, Card: s,
 			Keys:    watched(s, &channels{vault: l.Vault, claim: claim, sealed: im, journal: j}),
 			Element: im.Element, Prove: p.prove, Journal: j.note,
+		}
+		if applet.Plaintext != "" {
+			run.Secrets = func(ctx context.Context, names []string) (map[string][]byte, error) {
+				return l.Vault.PlainSecrets(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
+			}
 		}
 		if claim.Resumed {
 			err = run.Resume(ctx)
@@ -179,11 +185,12 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 		if err != nil {
 			return nil, err
 		}
+		proof = append(proof, p.evidence()...)
 	}
-	if p.evidence() == nil {
+	if len(proof) == 0 {
 		return nil, notProven("product %s has no step that proves the card", claim.Order.Product)
 	}
-	return p.evidence(), nil
+	return proof, nil
 }
 
 // errChip marks a blank that is not what its delivery list says.
@@ -207,10 +214,12 @@ func judge(err error) result {
 	var status apdu.StatusWord
 	var failed *proofError
 	switch {
-	case errors.Is(err, gp.ErrCardCryptogram), errors.Is(err, gp.ErrCardChallenge):
+	case errors.Is(err, gp.ErrCardCryptogram), errors.Is(err, gp.ErrCardChallenge), errors.Is(err, profile.ErrAuthenticationRefused):
 		r.outcome, r.reason = store.OutcomeQuarantined, reasonKeysDiffer
 	case errors.Is(err, errChip):
 		r.outcome, r.reason = store.OutcomeQuarantined, reasonChip
+	case errors.Is(err, profile.ErrUnusable):
+		r.outcome, r.reason = store.OutcomeInDoubt, reasonProfile
 	case errors.Is(err, errImage):
 		r.outcome, r.reason = store.OutcomeClean, reasonImage
 	case errors.As(err, &failed):

@@ -32,21 +32,26 @@ func (c *channels) Open(ctx context.Context, req profile.OpenRequest) (profile.C
 			return nil, nil, fmt.Errorf("key version %02X failed on this chip before and is not tried again: %w", v, gp.ErrCardCryptogram)
 		}
 	}
+	data, err := req.Keys.DiversificationData(c.claim.Blank.Serial, req.InitializeUpdate)
+	if err != nil {
+		return nil, nil, err
+	}
 	ch, authenticate, err := c.vault.OpenChannel(ctx, vault.ChannelRequest{
-		KeySet: req.Keys.Set, Diversification: req.Keys.Template(), KeyBits: req.Keys.Bits,
-		HostChallenge: req.HostChallenge, InitializeUpdate: req.InitializeUpdate, AID: req.ISD, Level: req.Level,
+		KeySet: req.Keys.Set, Diversification: req.Keys.Template(), KeyType: req.Keys.Type, KeyBits: req.Keys.Bits,
+		Protocol: int(req.Protocol.SCP), I: req.Protocol.I,
+		HostChallenge: req.HostChallenge, InitializeUpdate: req.InitializeUpdate, DiversificationData: data, AID: req.AID, Level: req.Level, CountDataOnly: req.CountDataOnly,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return &channel{Channel: ch, of: c, diversification: bytes.Clone(req.InitializeUpdate[:10])}, authenticate, nil
+	return &channel{Channel: ch, of: c, initializeUpdate: bytes.Clone(req.InitializeUpdate)}, authenticate, nil
 }
 
 // channel adds to the vault's channel what a profile asks of it.
 type channel struct {
 	*vault.Channel
-	of              *channels
-	diversification []byte // key diversification data, 10 bytes
+	of               *channels
+	initializeUpdate []byte // the card's answer
 }
 
 func (c *channel) EncipherSecrets(ctx context.Context, names []string) (map[string][]byte, error) {
@@ -54,10 +59,19 @@ func (c *channel) EncipherSecrets(ctx context.Context, names []string) (map[stri
 	return c.Channel.EncipherSecrets(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
 }
 
+func (c *channel) SecretKCVs(ctx context.Context, names []string) (map[string][]byte, error) {
+	im := c.of.sealed
+	return c.of.vault.SecretKCVs(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
+}
+
 func (c *channel) PutKey(ctx context.Context, replace, with profile.KeySet) (apdu.Command, func([]byte) error, error) {
+	data, err := with.DiversificationData(c.of.claim.Blank.Serial, c.initializeUpdate)
+	if err != nil {
+		return apdu.Command{}, nil, err
+	}
 	pk, err := c.Channel.PutKey(ctx, vault.PutKeyRequest{
-		KeySet: with.Set, Diversification: with.Template(), KeyBits: with.Bits,
-		KeyVersion: with.Version, ReplacesVersion: replace.Version, KeyDiversificationData: c.diversification,
+		KeySet: with.Set, Diversification: with.Template(), KeyType: with.Type, KeyBits: with.Bits,
+		KeyVersion: with.Version, ReplacesVersion: replace.Replaced(), KeyDiversificationData: data,
 	})
 	if err != nil {
 		return apdu.Command{}, nil, err

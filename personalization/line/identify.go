@@ -16,6 +16,11 @@ func Identify(ctx context.Context, card apdu.Card, atr []byte, set *profile.Set)
 	if _, err := apdu.Must(ctx, card, gp.SelectISDCommand()); err != nil {
 		return nil, "", fmt.Errorf("the card has no card manager that can be selected: %w", err)
 	}
+	return IdentifySelected(ctx, card, atr, set)
+}
+
+// IdentifySelected is Identify of a card whose card manager is selected.
+func IdentifySelected(ctx context.Context, card apdu.Card, atr []byte, set *profile.Set) (chip *profile.Chip, serial string, err error) {
 	cplc, err := gp.ReadCPLC(ctx, gp.Plain(card))
 	if err != nil {
 		return nil, "", fmt.Errorf("the card's CPLC cannot be read: %w", err)

@@ -141,13 +141,16 @@ const (
 	Claimed  EventKind = "claimed" // it gets an order; the attempt is committed
 	Working  EventKind = "working" // on a step
 	Finished EventKind = "finished"
-	Stopped  EventKind = "stopped" // the reader has nothing more to do
+	Stopped  EventKind = "stopped"  // the reader has nothing more to do
+	Joined   EventKind = "joined"   // the reader came while the line worked
+	Left     EventKind = "left"     // the reader is gone; it may come back
+	Deserted EventKind = "deserted" // no reader is left, orders are: the line waits for a reader
 )
 
 // Event is one thing that happened. It names cards, never persons.
 type Event struct {
 	At      time.Time     `json:"at"`
-	Reader  string        `json:"reader"`
+	Reader  string        `json:"reader,omitempty"` // none where Deserted
 	Kind    EventKind     `json:"kind"`
 	Serial  string        `json:"blank,omitempty"`
 	Order   string        `json:"order,omitempty"`
@@ -192,45 +195,6 @@ var ErrNoOrderFits = errors.New("the released orders want another chip than the 
 
 // maxFailed is how many cards in a row a reader may not make before it gives up.
 const maxFailed = 3
-
-// Run works all slots until no released order is left, the blanks run out, or
-// ctx ends: a card in hand is then finished first. The error joins what
-// stopped single readers.
-func (l *Line) Run(ctx context.Context, slots []Slot) (Summary, error) {
-	start := l.now()
-	var (
-		mu    sync.Mutex
-		total Summary
-		errs  []error
-		wg    sync.WaitGroup
-	)
-	for _, s := range slots {
-		wg.Go(func() {
-			err := l.work(ctx, s, func(o store.Outcome, refused bool) {
-				mu.Lock()
-				defer mu.Unlock()
-				if refused {
-					total.Refused++
-				}
-				total.count(o)
-			})
-			if err != nil {
-				err = fmt.Errorf("reader %s: %w", s.Reader.Name(), err)
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-			}
-			e := Event{Reader: s.Reader.Name(), Kind: Stopped}
-			if err != nil {
-				e.Detail = err.Error()
-			}
-			l.event(e)
-		})
-	}
-	wg.Wait()
-	total.Elapsed = l.now().Sub(start)
-	return total, errors.Join(errs...)
-}
 
 // work is one reader's loop.
 func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool)) error {

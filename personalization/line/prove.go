@@ -29,12 +29,13 @@ type prover struct {
 	session Session
 	image   *image.Image
 	chip    *profile.Chip
+	applet  *profile.Applet // whose application is read
 	digest  []byte
 }
 
 // reader reads files in blocks as large as the chip gives.
 func (p *prover) reader(sm *lds.SecureMessaging) lds.Reader {
-	return lds.Reader{Card: sm, Block: p.chip.Limits.ResponseData}
+	return lds.Reader{Card: sm, Block: p.chip.Limits.ResponseData, AvoidLe00: p.applet.Has(profile.QuirkLeZero)}
 }
 
 // proofError says that a card is not what it should be, as opposed to a card
@@ -73,7 +74,7 @@ func unreachable(err error) bool {
 	answered := errors.As(err, &sw) || errors.As(err, &check) || errors.As(err, &hash) || errors.As(err, &pin)
 	for _, e := range []error{
 		lds.ErrAccessDenied, lds.ErrNoCardAccess, lds.ErrNotSupported, lds.ErrSecureMessaging,
-		lds.ErrMalformed, lds.ErrChipAuthentication, lds.ErrPINBlocked, lds.ErrPINFormat,
+		lds.ErrMalformed, lds.ErrChipAuthentication, lds.ErrActiveAuthentication, lds.ErrPINBlocked, lds.ErrPINFormat,
 		ec.ErrPoint, ec.ErrInfinity, tlv.ErrMalformed, apdu.ErrMalformed,
 	} {
 		answered = answered || errors.Is(err, e)
@@ -88,24 +89,36 @@ const (
 	stageLocked  = "locked"
 )
 
+// prove makes one stage of the proof and leaves the card as a reset does: what
+// comes next is not inside the secure messaging of the proof.
 func (p *prover) prove(ctx context.Context, stage string) error {
+	var err error
 	switch stage {
 	case stageLDS:
-		return p.whole(ctx, true)
+		err = p.whole(ctx, true)
 	case stageResumed:
-		return p.whole(ctx, false)
+		err = p.whole(ctx, false)
 	case stageLocked:
-		return p.locked(ctx)
+		err = p.locked(ctx)
+	default:
+		err = fmt.Errorf("proof %q is not known", stage)
 	}
-	return fmt.Errorf("proof %q is not known", stage)
+	if err != nil {
+		return err
+	}
+	return p.session.Reset(ctx)
 }
 
 // evidence is the digest of what was proven: card image files, chip key and
 // stages, as the database keeps it.
 func (p *prover) evidence() []byte { return p.digest }
 
-// open resets the card and opens PACE with the CAN.
+// open resets the card and opens the application as a reader prefers to: PACE
+// with the CAN where the card has it, otherwise BAC.
 func (p *prover) open(ctx context.Context) (*lds.SecureMessaging, error) {
+	if !p.applet.Opens(accessPACE) {
+		return p.openBAC(ctx)
+	}
 	if err := p.session.Reset(ctx); err != nil {
 		return nil, err
 	}
@@ -125,11 +138,42 @@ func (p *prover) open(ctx context.Context) (*lds.SecureMessaging, error) {
 	if err != nil {
 		return nil, failed(fmt.Errorf("PACE with the CAN: %w", err))
 	}
-	if err := lds.SelectApplication(ctx, sm); err != nil {
+	if err := lds.EnterApplication(ctx, sm); err != nil {
 		return nil, failed(err)
 	}
 	return sm, nil
 }
+
+// openBAC resets the card and opens it as readers without PACE do.
+func (p *prover) openBAC(ctx context.Context) (*lds.SecureMessaging, error) {
+	if err := p.session.Reset(ctx); err != nil {
+		return nil, err
+	}
+	mrz, err := lds.MRZ(p.image.DocumentNumber, p.image.BirthDate, p.image.ExpiryDate)
+	if err != nil {
+		return nil, notProven("the card image's MRZ: %w", err)
+	}
+	defer mrz.Zero()
+	if err := lds.SelectApplication(ctx, p.session); err != nil {
+		return nil, failed(err)
+	}
+	if err := p.closed(ctx); err != nil {
+		return nil, err
+	}
+	sm, err := lds.OpenBAC(ctx, p.session, mrz)
+	if err != nil {
+		return nil, failed(fmt.Errorf("BAC: %w", err))
+	}
+	return sm, nil
+}
+
+// Access controls and chip proofs, as firmware profiles name them.
+const (
+	accessPACE           = "pace"
+	accessBAC            = "bac"
+	chipAuthentication   = "chip-authentication"
+	activeAuthentication = "active-authentication"
+)
 
 // whole reads everything back. hidden says whether the file behind the
 // holder's PIN can be read: before the lock the transport PIN opens it, after
@@ -158,30 +202,71 @@ func (p *prover) whole(ctx context.Context, hidden bool) error {
 	if err := p.vouched(); err != nil {
 		return err
 	}
-	der, err := datagroup.DG14(files["dg14"])
+	switch p.applet.Reading.ChipProof {
+	case chipAuthentication:
+		sm, err = p.chipAuthentication(ctx, sm)
+	case activeAuthentication:
+		err = p.activeAuthentication(ctx, sm)
+	default:
+		err = notProven("applet %s names no proof of its chip", p.applet.Name)
+	}
 	if err != nil {
-		return notProven("DG14: %w", err)
+		return err
 	}
-	dg14, err := lds.ParseSecurityInfos(der)
-	if err != nil {
-		return notProven("DG14: %w", err)
-	}
-	if _, key, err := dg14.ChipAuthKey(); err != nil || !bytes.Equal(key, p.image.ChipKey) {
-		return notProven("DG14 does not name the chip's own key")
-	}
-	if sm, err = lds.ChipAuthentication(ctx, sm, dg14); err != nil {
-		return failed(fmt.Errorf("chip authentication: %w", err))
-	}
-	if hidden {
+	if hidden && p.applet.Reading.PIN {
 		if err := p.behindPIN(ctx, sm); err != nil {
 			return err
 		}
 	}
-	if err := p.basicAccess(ctx); err != nil {
-		return err
+	if p.applet.Opens(accessPACE) && p.applet.Opens(accessBAC) {
+		if err := p.basicAccess(ctx); err != nil {
+			return err
+		}
 	}
 	sum.Write(p.image.ChipKey)
+	sum.Write(p.image.ActiveKey)
 	p.digest = sum.Sum(nil)
+	return nil
+}
+
+// chipAuthentication has the chip prove that it holds the key which the signed
+// DG14 names, and goes on under the keys that come of it.
+func (p *prover) chipAuthentication(ctx context.Context, sm *lds.SecureMessaging) (*lds.SecureMessaging, error) {
+	der, err := datagroup.DG14(p.image.Files["dg14"])
+	if err != nil {
+		return sm, notProven("DG14: %w", err)
+	}
+	dg14, err := lds.ParseSecurityInfos(der)
+	if err != nil {
+		return sm, notProven("DG14: %w", err)
+	}
+	if _, key, err := dg14.ChipAuthKey(); err != nil || !bytes.Equal(key, p.image.ChipKey) {
+		return sm, notProven("DG14 does not name the chip's own key")
+	}
+	next, err := lds.ChipAuthentication(ctx, sm, dg14)
+	if err != nil {
+		return sm, failed(fmt.Errorf("chip authentication: %w", err))
+	}
+	return next, nil
+}
+
+// activeAuthentication has the chip sign with the key that the signed DG15
+// names.
+func (p *prover) activeAuthentication(ctx context.Context, sm *lds.SecureMessaging) error {
+	der, err := datagroup.DG15(p.image.Files["dg15"])
+	if err != nil {
+		return notProven("DG15: %w", err)
+	}
+	if !bytes.Equal(der, p.image.ActiveKey) {
+		return notProven("DG15 does not name the chip's own key")
+	}
+	key, err := lds.ParseActiveKey(der, nil)
+	if err != nil {
+		return notProven("DG15: %w", err)
+	}
+	if err := lds.ActiveAuthentication(ctx, sm, key); err != nil {
+		return failed(fmt.Errorf("active authentication: %w", err))
+	}
 	return nil
 }
 
@@ -304,23 +389,9 @@ const fileServices uint16 = identity.ServicesFID
 
 // basicAccess opens the card as readers without PACE do and reads EF.COM.
 func (p *prover) basicAccess(ctx context.Context) error {
-	if err := p.session.Reset(ctx); err != nil {
-		return err
-	}
-	mrz, err := lds.MRZ(p.image.DocumentNumber, p.image.BirthDate, p.image.ExpiryDate)
+	sm, err := p.openBAC(ctx)
 	if err != nil {
-		return notProven("the card image's MRZ: %w", err)
-	}
-	defer mrz.Zero()
-	if err := lds.SelectApplication(ctx, p.session); err != nil {
-		return failed(err)
-	}
-	if err := p.closed(ctx); err != nil {
 		return err
-	}
-	sm, err := lds.OpenBAC(ctx, p.session, mrz)
-	if err != nil {
-		return failed(fmt.Errorf("BAC: %w", err))
 	}
 	defer sm.Close()
 	return p.com(ctx, sm)

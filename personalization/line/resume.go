@@ -28,8 +28,8 @@ func (l *Line) Resume(ctx context.Context, reader string, s Session) (Event, err
 	if err != nil {
 		return Event{}, err
 	}
-	if chip.Virtual && !l.Development {
-		return Event{}, fmt.Errorf("card %s is a software card: production takes none", serial)
+	if err := Unfit(chip, serial, l.Development); err != nil {
+		return Event{}, err
 	}
 	claim, err := l.Station.Resume(ctx, serial, reader)
 	if err != nil {

@@ -8,6 +8,7 @@
 package manage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,12 +72,15 @@ type Card struct {
 // whose version the card has. change says that contents are to be changed:
 // ErrNotChangeable then for all but blanks on hand and test cards.
 func (d *Desk) Open(ctx context.Context, s Session, keys string, change bool) (*Card, error) {
-	chip, serial, err := line.Identify(ctx, s, s.ATR(), d.Profiles)
+	if _, _, err := gp.SelectDomain(ctx, gp.Plain(s), nil); err != nil {
+		return nil, fmt.Errorf("the card has no card manager that can be selected: %w", err)
+	}
+	chip, serial, err := line.IdentifySelected(ctx, s, s.ATR(), d.Profiles)
 	if err != nil {
 		return nil, err
 	}
-	if chip.Virtual && !d.Development {
-		return nil, fmt.Errorf("card %s is a software card: production takes none", serial)
+	if err := line.Unfit(chip, serial, d.Development); err != nil {
+		return nil, err
 	}
 	c := &Card{Chip: chip, Serial: serial, desk: d, session: s}
 	if c.CPLC, err = gp.ReadCPLC(ctx, gp.Plain(s)); err != nil {
@@ -148,22 +152,31 @@ func (c *Card) open(ctx context.Context, set profile.KeySet) error {
 	if slices.Contains(c.Blank.FailedKeyVersions, int(set.Version)) {
 		return fmt.Errorf("%w: key version %02X, before; it is not tried again", ErrKeysFailed, set.Version)
 	}
-	domain := c.Chip.GlobalPlatform
-	mode, level := gp.ModeOf(domain.I[0]), gp.Level(domain.Level[0])
-	challenge, err := c.desk.Vault.HostChallenge(ctx, mode)
+	domain, protocol := c.Chip.GlobalPlatform, c.Chip.Protocol()
+	level := gp.Level(domain.Level[0])
+	challenge, err := c.desk.Vault.HostChallenge(ctx, protocol.Mode())
 	if err != nil {
 		return err
 	}
-	if _, err := apdu.Must(ctx, c.session, gp.SelectCommand(domain.ISD)); err != nil {
+	if _, _, err := gp.SelectDomain(ctx, gp.Plain(c.session), domain.ISD); err != nil {
 		return err
 	}
-	answer, err := apdu.Must(ctx, c.session, gp.InitializeUpdateCommand(set.Version, challenge))
+	answer, err := apdu.Must(ctx, c.session, gp.InitializeUpdateCommand(set.Asked(), challenge))
+	if err != nil {
+		return err
+	}
+	// A card that answers with other keys would seem to hold wrong ones.
+	if set.Version != 0 && len(answer) > 10 && answer[10] != set.Version {
+		return fmt.Errorf("%w: the card answers with keys of version %02X, not %02X", ErrKeys, answer[10], set.Version)
+	}
+	data, err := set.DiversificationData(c.Serial, answer)
 	if err != nil {
 		return err
 	}
 	channel, authenticate, err := c.desk.Vault.OpenChannel(ctx, vault.ChannelRequest{
-		KeySet: set.Set, Diversification: set.Template(), KeyBits: set.Bits,
-		HostChallenge: challenge, InitializeUpdate: answer, AID: domain.ISD, Level: level,
+		KeySet: set.Set, Diversification: set.Template(), KeyType: set.Type, KeyBits: set.Bits, Protocol: int(protocol.SCP), I: protocol.I,
+		HostChallenge: challenge, InitializeUpdate: answer, DiversificationData: data, AID: domain.ISD, Level: level,
+		CountDataOnly: c.Chip.Has(profile.QuirkCountDataOnly),
 	})
 	if errors.Is(err, gp.ErrCardCryptogram) || errors.Is(err, gp.ErrCardChallenge) {
 		return c.failed(ctx, err)
@@ -180,7 +193,10 @@ func (c *Card) open(ctx context.Context, set profile.KeySet) error {
 		return err
 	}
 	c.channel = channel
-	c.MaxData = gp.PlainDataWithin(min(c.Chip.Limits.CommandData, apdu.MaxShortData), mode, level)
+	c.MaxData = protocol.MaxPlainData(level, false)
+	if protocol.SCP == 3 {
+		c.MaxData = gp.PlainDataWithin(min(c.Chip.Limits.CommandData, apdu.MaxShortData), protocol.Mode(), level)
+	}
 	return nil
 }
 
@@ -195,6 +211,20 @@ func (c *Card) failed(ctx context.Context, cause error) error {
 // Inventory lists what is on the card.
 func (c *Card) Inventory(ctx context.Context) (*content.Inventory, error) {
 	return content.Read(ctx, gp.Secure(c.channel, c.session))
+}
+
+// AllowedHashes are the SHA-256 hashes of load file data blocks that the applet
+// profiles allow of a package; nil where none of them speaks of it.
+func (c *Card) AllowedHashes(pkg []byte) (out [][]byte) {
+	for _, a := range c.desk.Profiles.Applets {
+		if !bytes.Equal(a.Package.AID, pkg) {
+			continue
+		}
+		for _, h := range a.Package.SHA256 {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // Results of a change, as the audit has them.
@@ -212,6 +242,9 @@ func (c *Card) Do(ctx context.Context, p *content.Plan) (*gp.Receipt, error) {
 	if c.Blank.State != stock.OnHand && c.Blank.State != stock.Test {
 		return nil, fmt.Errorf("card %s: the stock has it as %s: %w", c.Serial, c.Blank.State, ErrNotChangeable)
 	}
+	if p.Card && p.Action == content.Lock && c.Blank.State != stock.Test {
+		return nil, fmt.Errorf("card %s: a whole card is locked or ended only where the stock has it as a test card: a blank would be lost and still be counted", c.Serial)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -226,6 +259,13 @@ func (c *Card) Do(ctx context.Context, p *content.Plan) (*gp.Receipt, error) {
 		var f *content.Failure
 		if errors.As(err, &f) && f.Doubt {
 			result = inDoubt
+		}
+	}
+	if result == inDoubt && c.Blank.State == stock.OnHand {
+		// Nobody knows what is on it: the line must not take it as a fresh blank.
+		move := store.BlankMove{Serial: c.Serial, To: stock.Quarantined, Reason: "content-in-doubt", Approvers: [2]store.Actor{c.desk.Actor}}
+		if merr := c.desk.Store.MoveBlank(ctx, move); merr != nil {
+			err = errors.Join(err, fmt.Errorf("card %s could not be moved into quarantine: put it aside: %w", c.Serial, merr))
 		}
 	}
 	return receipt, errors.Join(err, c.audit(ctx, p, result))

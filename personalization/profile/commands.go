@@ -1,92 +1,385 @@
 package profile
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/gp"
+	"cardbureau/cardio/gp/cap"
+	"cardbureau/cardio/tlv"
 )
 
-// commands turns a step into the commands it sends.
-func (r *Run) commands(ctx context.Context, ch Channel, st *Step) ([]planned, error) {
-	var out []planned
-	add := func(expect apdu.StatusWord, cmds ...apdu.Command) {
-		for _, c := range cmds {
-			out = append(out, planned{step: st, cmd: c, expect: expect})
+// planned is one command of a batch with the step that it belongs to.
+type planned struct {
+	step   *Step
+	cmd    apdu.Command
+	expect []apdu.StatusWord
+	// check looks at the response data; it may take something from it.
+	check func(response []byte) error
+}
+
+// planner turns steps into commands. Its values come from the card image, the
+// chip and what was captured.
+type planner struct {
+	run      *Run
+	channel  Channel // nil in the clear
+	level    gp.Level
+	secrets  map[string][]byte // by use and name: "encipher secret.pin"
+	captured map[string][]byte
+	it       map[string][]byte
+}
+
+// prefetch asks for all secrets that the steps need, in a call a kind of use.
+func (p *planner) prefetch(ctx context.Context, steps []*Step) error {
+	wanted := map[string]map[string]bool{"": {}, "encipher": {}, "kcv": {}}
+	for _, st := range steps {
+		for _, v := range st.values() {
+			for _, r := range v.value.references() {
+				if !strings.HasPrefix(r.name, secretPrefix) {
+					continue
+				}
+				how := r.how
+				if st.Store != nil && st.Store.Enciphered {
+					how = "encipher"
+				}
+				if p.secrets[how+" "+r.name] == nil {
+					wanted[how][strings.TrimPrefix(r.name, secretPrefix)] = true
+				}
+			}
 		}
 	}
+	for how, set := range wanted {
+		if len(set) == 0 {
+			continue
+		}
+		names := make([]string, 0, len(set))
+		for n := range set {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		got, err := p.fetch(ctx, how, names)
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			v, ok := got[n]
+			if !ok {
+				return fmt.Errorf("the card image has no secret %q", n)
+			}
+			p.secrets[how+" "+secretPrefix+n] = v
+		}
+	}
+	return nil
+}
+
+// forget wipes the secrets.
+func (p *planner) forget() {
+	for _, v := range p.secrets {
+		clear(v)
+	}
+}
+
+func (p *planner) fetch(ctx context.Context, how string, names []string) (map[string][]byte, error) {
+	switch how {
+	case "":
+		if p.run.Applet.Plaintext == "" || p.run.Secrets == nil {
+			return nil, errors.New("secrets are not sent in the clear")
+		}
+		return p.run.Secrets(ctx, names)
+	case "kcv":
+		if p.channel == nil {
+			return nil, errors.New("a key check value is made where a secure channel is open")
+		}
+		return p.channel.SecretKCVs(ctx, names)
+	}
+	if p.channel == nil {
+		return nil, errors.New("secrets are enciphered where a secure channel is open")
+	}
+	return p.channel.EncipherSecrets(ctx, names)
+}
+
+// find is the lookup of a step's values.
+func (p *planner) find(name, how string) ([]byte, error) {
+	var b []byte
+	ok := false
 	switch {
+	case strings.HasPrefix(name, loopPrefix):
+		b, ok = p.it[name]
+	case strings.HasPrefix(name, secretPrefix):
+		b, ok = p.secrets[how+" "+name]
+	case strings.HasPrefix(name, capturePrefix):
+		b, ok = p.captured[name]
+	case strings.HasPrefix(name, filePrefix):
+		return p.run.Element(strings.TrimPrefix(name, filePrefix))
+	}
+	if !ok {
+		return nil, planMistake("nothing is known of %s here", name)
+	}
+	return b, nil
+}
+
+// most is how many bytes of data one command carries.
+func (p *planner) most() int {
+	n := p.run.Chip.Limits.CommandData
+	extended := n > apdu.MaxShortData
+	if p.channel != nil {
+		return min(n, p.run.Chip.Protocol().MaxPlainData(p.level, extended))
+	}
+	return n
+}
+
+// commands turns a step into the commands it sends.
+func (p *planner) commands(ctx context.Context, st *Step) ([]planned, error) {
+	switch {
+	case st.Load != nil:
+		return p.load(st)
+	case st.InstallApplet != nil:
+		return p.install(st)
+	case st.MakeSelectable != nil:
+		privileges, err := gp.ParsePrivileges(privilegeBytes(st.MakeSelectable.Privileges))
+		if err != nil {
+			return nil, err
+		}
+		return one(st, gp.InstallForMakeSelectable{Application: p.run.Applet.AID, Privileges: privileges}.Command)
 	case st.Install != nil:
-		add(apdu.SWSuccess, gp.InstallForPersonalizationCommand(r.Applet.AID))
+		return []planned{{step: st, cmd: gp.InstallForPersonalizationCommand(p.run.Applet.AID)}}, nil
 	case st.Store != nil:
-		dgis, err := r.dgis(ctx, ch, st.Store)
-		if err != nil {
-			return nil, err
-		}
-		cmds, err := gp.StoreData(dgis, r.storeOptions(st.Store.Enciphered))
-		if err != nil {
-			return nil, err
-		}
-		add(apdu.SWSuccess, cmds...)
+		return p.store(st)
+	case st.Files != nil:
+		return p.files(st)
+	case st.Records != nil:
+		return p.records(st)
+	case st.PutData != nil:
+		return p.putData(st)
 	case st.PutKey != nil:
-		cmd, check, err := ch.PutKey(ctx, r.Chip.Keys[st.PutKey.Replace], r.Chip.Keys[st.PutKey.With])
+		cmd, check, err := p.channel.PutKey(ctx, p.run.Chip.Keys[st.PutKey.Replace], p.run.Chip.Keys[st.PutKey.With])
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, planned{step: st, cmd: cmd, expect: apdu.SWSuccess, check: check})
+		return []planned{{step: st, cmd: cmd, check: check}}, nil
+	case st.SetStatus != nil && len(st.SetStatus.Application) == 1:
+		return []planned{{step: st, cmd: gp.SetApplicationStatusCommand(p.run.Applet.AID, st.SetStatus.Application[0])}}, nil
 	case st.SetStatus != nil:
-		add(apdu.SWSuccess, gp.SetCardStatusCommand(cardStates[st.SetStatus.Card]))
+		return []planned{{step: st, cmd: gp.SetCardStatusCommand(cardStates[st.SetStatus.Card])}}, nil
 	case st.Refused != nil:
-		sw := apdu.StatusWord(st.Refused.Status[0])<<8 | apdu.StatusWord(st.Refused.Status[1])
-		cmds, err := gp.StoreData([]gp.DGI{{ID: dgiNumber(st.Refused.DGI)}}, r.storeOptions(false))
+		return p.refused(st)
+	}
+	var out []planned
+	for _, c := range st.own() {
+		cmds, err := p.command(st, c)
 		if err != nil {
 			return nil, err
 		}
-		add(sw, cmds...)
+		out = append(out, cmds...)
 	}
 	return out, nil
 }
 
-func (r *Run) storeOptions(enciphered bool) gp.StoreDataOptions {
-	level := gp.Level(r.Chip.GlobalPlatform.Level[0])
-	extended := r.Chip.Limits.CommandData > apdu.MaxShortData
-	return gp.StoreDataOptions{Enciphered: enciphered, MaxData: gp.MaxPlainData(r.Chip.mode(), level, extended)}
+func one(st *Step, build func() (apdu.Command, error)) ([]planned, error) {
+	cmd, err := build()
+	if err != nil {
+		return nil, err
+	}
+	return []planned{{step: st, cmd: cmd}}, nil
+}
+
+func (p *planner) load(st *Step) ([]planned, error) {
+	a := p.run.Applet
+	block, hash, err := a.loadFile()
+	if err != nil {
+		return nil, err
+	}
+	out, err := one(st, gp.InstallForLoad{LoadFile: a.Package.AID, Domain: st.Load.Domain, Hash: hash}.Command)
+	if err != nil {
+		return nil, err
+	}
+	file, err := cap.LoadFile(block)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := gp.LoadCommands(file, min(p.most(), apdu.MaxShortData))
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range blocks {
+		out = append(out, planned{step: st, cmd: c})
+	}
+	return out, nil
+}
+
+func (p *planner) install(st *Step) ([]planned, error) {
+	a, in := p.run.Applet, st.InstallApplet
+	parameters, err := in.Parameters.eval(p.find)
+	if err != nil {
+		return nil, err
+	}
+	privileges, err := gp.ParsePrivileges(privilegeBytes(in.Privileges))
+	if err != nil {
+		return nil, err
+	}
+	return one(st, gp.InstallForInstall{
+		LoadFile: a.Package.AID, Module: a.module(), Application: a.AID, Privileges: privileges,
+		Parameters: gp.InstallParameters{Application: parameters}, Selectable: !in.InstalledOnly,
+	}.Command)
+}
+
+// privilegeBytes are three bytes, zeros where nothing is said.
+func privilegeBytes(h Hex) []byte {
+	if len(h) == 0 {
+		return make([]byte, 3)
+	}
+	return h
+}
+
+// module is the AID of the executable module that the applet is made from.
+func (a *Applet) module() []byte {
+	if len(a.Package.Module) > 0 {
+		return a.Package.Module
+	}
+	return a.AID
+}
+
+func (p *planner) store(st *Step) ([]planned, error) {
+	dgis := make([]gp.DGI, 0, len(st.Store.DGIs))
+	for _, d := range st.Store.DGIs {
+		find := p.find
+		if st.Store.Enciphered {
+			find = func(name, _ string) ([]byte, error) { return p.find(name, "encipher") }
+		}
+		v, err := d.Value.eval(find)
+		if err != nil {
+			return nil, err
+		}
+		dgis = append(dgis, gp.DGI{ID: dgiNumber(d.DGI), Value: v})
+	}
+	return p.storeData(st, dgis, st.Store.Enciphered, nil)
+}
+
+func (p *planner) storeData(st *Step, dgis []gp.DGI, enciphered bool, expect []apdu.StatusWord) ([]planned, error) {
+	cmds, err := gp.StoreData(dgis, gp.StoreDataOptions{Enciphered: enciphered, MaxData: min(p.most(), apdu.MaxShortData)})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]planned, len(cmds))
+	for i, c := range cmds {
+		out[i] = planned{step: st, cmd: c, expect: expect}
+	}
+	return out, nil
 }
 
 func dgiNumber(b Hex) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
 
-func (r *Run) dgis(ctx context.Context, ch Channel, s *Store) ([]gp.DGI, error) {
-	var secrets map[string][]byte
-	if s.Enciphered {
-		var names []string
-		for _, d := range s.DGIs {
-			names = append(names, strings.TrimPrefix(d.Value, "secret."))
+func (p *planner) refused(st *Step) ([]planned, error) {
+	status := statusWords([]Hex{st.Refused.Status})
+	if st.Refused.Command == nil {
+		return p.storeData(st, []gp.DGI{{ID: dgiNumber(st.Refused.DGI)}}, false, status)
+	}
+	out, err := p.command(st, st.Refused.Command)
+	for i := range out {
+		out[i].expect = status
+	}
+	return out, err
+}
+
+// command is a command of the profile's own, once or once a part.
+func (p *planner) command(st *Step, c *Command) ([]planned, error) {
+	if c.Chunk == nil {
+		one, err := p.single(st, c)
+		return []planned{one}, err
+	}
+	whole, err := c.Chunk.Of.eval(p.find)
+	if err != nil {
+		return nil, err
+	}
+	return p.chunks(st, c, whole, c.Chunk.Size, c.Chunk.Max, c.Chunk.Last)
+}
+
+// chunks sends a command once for each part of a value.
+func (p *planner) chunks(st *Step, c *Command, whole []byte, size, most int, last Hex) ([]planned, error) {
+	n := (len(whole) + size - 1) / size
+	if n > most {
+		return nil, planMistake("%d bytes take %d commands of %d, and %d are allowed", len(whole), n, size, most)
+	}
+	if n > maxIndex && c.usesIndex() {
+		return nil, planMistake("%d commands, and it.index counts to %d", n, maxIndex-1)
+	}
+	out := make([]planned, 0, n)
+	for i := range n {
+		offset := i * size
+		p.it["it.chunk"] = whole[offset:min(offset+size, len(whole))]
+		p.it["it.offset"] = []byte{byte(offset >> 8), byte(offset)}
+		p.it["it.index"] = []byte{byte(i)}
+		if offset > 0xFFFF {
+			return nil, planMistake("offset %d does not fit two bytes", offset)
 		}
-		var err error
-		if secrets, err = ch.EncipherSecrets(ctx, names); err != nil {
+		one, err := p.single(st, c)
+		if err != nil {
 			return nil, err
 		}
-	}
-	out := make([]gp.DGI, 0, len(s.DGIs))
-	for _, d := range s.DGIs {
-		g := gp.DGI{ID: dgiNumber(d.DGI)}
-		switch {
-		case d.Value == "":
-		case s.Enciphered:
-			g.Value = secrets[strings.TrimPrefix(d.Value, "secret.")]
-		default:
-			v, err := r.Element(strings.TrimPrefix(d.Value, "file."))
-			if err != nil {
-				return nil, err
-			}
-			if len(v) > r.Chip.Limits.FileSize {
-				return nil, fmt.Errorf("element %s has %d bytes, a file of chip %s takes %d", d.Value, len(v), r.Chip.Name, r.Chip.Limits.FileSize)
-			}
-			g.Value = v
+		if i == n-1 && len(last) == 1 {
+			one.cmd.P1 |= last[0]
 		}
-		out = append(out, g)
+		out = append(out, one)
 	}
 	return out, nil
+}
+
+func (p *planner) single(st *Step, c *Command) (planned, error) {
+	header, err := c.Header.eval(p.find)
+	if err != nil {
+		return planned{}, err
+	}
+	if len(header) != 4 {
+		return planned{}, planMistake("the header %s comes to %d bytes, not 4", c.Header, len(header))
+	}
+	data, err := c.Data.eval(p.find)
+	if err != nil {
+		return planned{}, err
+	}
+	if most := p.most(); len(data) > most {
+		return planned{}, planMistake("command %X carries %d bytes, and %d fit", header, len(data), most)
+	}
+	out := planned{step: st, expect: statusWords(c.Expect), cmd: apdu.Command{
+		CLA: header[0], INS: header[1], P1: header[2], P2: header[3], Data: data, Ne: c.Le,
+	}}
+	if len(c.Capture) > 0 {
+		out.check = func(response []byte) error { return p.capture(c, response) }
+	}
+	return out, nil
+}
+
+func (p *planner) capture(c *Command, response []byte) error {
+	for name, f := range c.Capture {
+		v, ok := f.of(response)
+		if !ok {
+			return fmt.Errorf("the answer of %d bytes has no %s to take as %s", len(response), f.text, name)
+		}
+		p.captured[capturePrefix+name] = v
+	}
+	return nil
+}
+
+// of takes the field out of a response.
+func (f Field) of(response []byte) ([]byte, bool) {
+	if len(f.tags) > 0 {
+		path := make([]tlv.Tag, len(f.tags))
+		for i, t := range f.tags {
+			path[i] = tlv.Tag(t)
+		}
+		v, ok := tlv.Path(response, path...)
+		return bytes.Clone(v), ok
+	}
+	last := f.last
+	if last < 0 {
+		last = len(response) - 1
+	}
+	if f.first > last || last >= len(response) {
+		return nil, false
+	}
+	return bytes.Clone(response[f.first : last+1]), true
 }

@@ -1,10 +1,12 @@
 package profile
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"reflect"
 	"sort"
 	"strings"
 
@@ -15,9 +17,10 @@ import (
 
 // Problem is one mistake in a profile, with the place where it stands.
 type Problem struct {
-	File      string
-	Line, Col int
-	Message   string
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Col     int    `json:"column"`
+	Message string `json:"message"`
 }
 
 // Error makes a problem an error of its own.
@@ -43,44 +46,82 @@ func (ps Problems) Error() string {
 
 // Set is a checked collection of profiles.
 type Set struct {
-	Chips    map[string]*Chip
-	Applets  map[string]*Applet
-	Products map[string]*Product
+	Chips            map[string]*Chip
+	Diversifications map[string]*Diversification
+	Applets          map[string]*Applet
+	Products         map[string]*Product
+
+	// Digests are the SHA-256 digests of all files that were read, by place and
+	// name: what a signature over the profiles covers.
+	Digests map[string][32]byte
+
+	broken map[string]bool   // names of profiles that could not be read
+	named  map[string]string // file of each kind and name
+	// unsound are chips and applets with a mistake.
+	unsound map[string]bool
 }
 
-// Load reads chips/, applets/ and products/ from each file system; a file of
-// a later one replaces the profile of the same kind and name of an earlier
-// one. It returns Problems when any profile has a mistake.
+// folders are where the profiles of each kind stand.
+var folders = []string{"chips", "diversifications", "applets", "products"}
+
+// Load reads chips/, diversifications/, applets/ and products/ from each file
+// system; a file of a later one replaces the profile of the same kind and name
+// of an earlier one. It returns Problems when any profile has a mistake.
 func Load(fsys ...fs.FS) (*Set, error) {
-	s := &Set{Chips: map[string]*Chip{}, Applets: map[string]*Applet{}, Products: map[string]*Product{}}
+	s := &Set{
+		Chips: map[string]*Chip{}, Diversifications: map[string]*Diversification{},
+		Applets: map[string]*Applet{}, Products: map[string]*Product{}, Digests: map[string][32]byte{}, broken: map[string]bool{}, named: map[string]string{}, unsound: map[string]bool{},
+	}
 	docs := map[string]*document{}
 	var problems Problems
-	for _, f := range fsys {
-		for _, dir := range []string{"chips", "applets", "products"} {
+	for source, f := range fsys {
+		for _, dir := range folders {
 			names, err := fs.Glob(f, path.Join(dir, "*.yaml"))
 			if err != nil {
 				return nil, fmt.Errorf("profiles: %w", err)
 			}
 			sort.Strings(names)
+			strays, err := fs.Glob(f, path.Join(dir, "*.yml"))
+			if err != nil {
+				return nil, fmt.Errorf("profiles: %w", err)
+			}
+			for _, name := range strays {
+				problems = append(problems, Problem{File: name, Line: 1, Col: 1, Message: "the name of a profile ends in .yaml: this file is not read"})
+			}
 			for _, name := range names {
 				b, err := fs.ReadFile(f, name)
 				if err != nil {
 					return nil, fmt.Errorf("profile %s: %w", name, err)
 				}
-				d, err := s.add(name, b)
+				d, err := s.add(f, source, name, b)
 				if err != nil {
 					problems = append(problems, asProblems(name, err)...)
 					continue
 				}
-				docs[name] = d
+				docs[sourced(source, name)] = d
+				s.Digests[sourced(source, name)] = sha256.Sum256(b)
 			}
 		}
 	}
 	problems = append(problems, s.check(docs)...)
 	if len(problems) > 0 {
-		return nil, problems
+		return nil, sorted(problems)
 	}
 	return s, nil
+}
+
+// sourced tells files of the same name in different places apart.
+func sourced(source int, name string) string {
+	if source == 0 {
+		return "shipped/" + name
+	}
+	return path.Join(fmt.Sprintf("folder%d", source), name)
+}
+
+func sameSource(a, b string) bool {
+	x, _, _ := strings.Cut(a, "/")
+	y, _, _ := strings.Cut(b, "/")
+	return x == y
 }
 
 // document keeps a file's syntax tree to tell where a mistake stands.
@@ -108,12 +149,25 @@ func (d *document) at(p string) (line, col int) {
 	return 1, 1
 }
 
+// text is a scalar as it stands in the file; "" where there is none.
+func (d *document) text(p string) string {
+	yp, err := yaml.PathString(p)
+	if err != nil {
+		return ""
+	}
+	n, err := yp.FilterNode(d.root)
+	if err != nil || n == nil {
+		return ""
+	}
+	return n.GetToken().Value
+}
+
 func (d *document) problem(p, format string, args ...any) Problem {
 	line, col := d.at(p)
 	return Problem{File: d.file, Line: line, Col: col, Message: fmt.Sprintf(format, args...)}
 }
 
-func (s *Set) add(name string, b []byte) (*document, error) {
+func (s *Set) add(f fs.FS, source int, name string, b []byte) (*document, error) {
 	parsed, err := parser.ParseBytes(b, 0)
 	if err != nil {
 		return nil, err
@@ -123,42 +177,66 @@ func (s *Set) add(name string, b []byte) (*document, error) {
 	}
 	var head struct {
 		Kind string `yaml:"kind"`
+		Name string `yaml:"name"`
 	}
-	if err := yaml.Unmarshal(b, &head); err != nil {
+	if err := yaml.NodeToValue(parsed.Docs[0].Body, &head); err != nil {
 		return nil, err
 	}
-	strict := func(v any) error { return yaml.UnmarshalWithOptions(b, v, yaml.Strict()) }
-	switch head.Kind {
-	case "chip":
-		c := &Chip{file: name}
-		if err := strict(c); err != nil {
-			return nil, err
-		}
-		s.Chips[c.Name] = c
-	case "applet":
-		a := &Applet{file: name}
-		if err := strict(a); err != nil {
-			return nil, err
-		}
-		s.Applets[a.Name] = a
-	case "product":
-		p := &Product{file: name}
-		if err := strict(p); err != nil {
-			return nil, err
-		}
-		s.Products[p.Name] = p
-	default:
-		return nil, fmt.Errorf("kind is %q: it must be chip, applet or product", head.Kind)
+	d := &document{file: name, root: parsed.Docs[0].Body}
+	key := sourced(source, name)
+	into := map[string]func() any{
+		"chip":            func() any { return &Chip{file: key} },
+		"diversification": func() any { return &Diversification{file: key} },
+		"applet":          func() any { return &Applet{file: key} },
+		"product":         func() any { return &Product{file: key} },
+	}[head.Kind]
+	if into == nil {
+		kinds := []string{"chip", "diversification", "applet", "product"}
+		return nil, Problems{d.problem("$.kind", "kind %q is not known%s", head.Kind, suggest(head.Kind, kinds))}
 	}
-	return &document{file: name, root: parsed.Docs[0].Body}, nil
+	v := into()
+	if mistakes := d.shape(reflect.TypeOf(v)); len(mistakes) > 0 {
+		s.broken[head.Name] = true
+		return nil, mistakes
+	}
+	if err := yaml.NodeToValue(d.root, v, yaml.Strict()); err != nil {
+		s.broken[head.Name] = true
+		return nil, err
+	}
+	if before := s.named[head.Kind+" "+head.Name]; before != "" && sameSource(before, key) {
+		return nil, Problems{d.problem("$.name", "%s %q is described in %s already", head.Kind, head.Name, before)}
+	}
+	s.named[head.Kind+" "+head.Name] = key
+	switch v := v.(type) {
+	case *Chip:
+		s.Chips[v.Name] = v
+	case *Diversification:
+		s.Diversifications[v.Name] = v
+	case *Applet:
+		if v.Package.CAP != "" {
+			if v.capFile, err = fs.ReadFile(f, v.Package.CAP); err != nil {
+				return nil, Problems{d.problem("$.package.cap", "the CAP file cannot be read: %v", err)}
+			}
+			s.Digests[sourced(source, v.Package.CAP)] = sha256.Sum256(v.capFile)
+		}
+		s.Applets[v.Name] = v
+	case *Product:
+		s.Products[v.Name] = v
+	}
+	return d, nil
 }
 
 // asProblems turns a YAML library error into problems with a place.
 func asProblems(file string, err error) Problems {
 	p := Problem{File: file, Message: err.Error()}
-	var placed *Problem
-	var ye yaml.Error
-	if errors.As(err, &placed) {
+	var (
+		placed *Problem
+		many   Problems
+		ye     yaml.Error
+	)
+	if errors.As(err, &many) {
+		return many
+	} else if errors.As(err, &placed) {
 		placed.File = file
 		return Problems{*placed}
 	} else if errors.As(err, &ye) {

@@ -25,71 +25,163 @@ type Progress struct {
 // card but the counter of secure channels, and never sends an EXTERNAL
 // AUTHENTICATE to a card whose cryptogram is wrong.
 func (r *Run) Probe(ctx context.Context) (Progress, error) {
-	if _, err := apdu.Must(ctx, r.Card, gp.SelectCommand(r.Chip.GlobalPlatform.ISD)); err != nil {
-		return Progress{}, err
-	}
-	keys, err := gp.ReadKeyInformation(ctx, gp.Plain(r.Card))
-	if err != nil {
-		return Progress{}, fmt.Errorf("key information: %w", err)
-	}
 	var (
-		p       Progress
-		status  *status
-		pending bool
+		reading  = &probing{run: r}
+		complete = true
 	)
-	for i := range r.Applet.Steps {
+	// From the last step on: a card that is locked may answer nothing that an
+	// earlier probe asks.
+	for i := len(r.Applet.Steps) - 1; i >= 0; i-- {
 		st := &r.Applet.Steps[i]
 		if st.Probe == nil {
 			continue
 		}
-		var done bool
-		switch {
-		case st.Probe.KeyVersion != "":
-			done = gp.HasKeyVersion(keys, r.Chip.Keys[st.Probe.KeyVersion].Version)
-		default:
-			if status == nil {
-				if status, err = r.readStatus(ctx, keys); err != nil {
-					return Progress{}, err
-				}
-			}
-			done = status.shows(st.Probe)
+		done, err := reading.done(ctx, st.Probe)
+		if err != nil {
+			return Progress{}, fmt.Errorf("probe of step %s: %w", st.ID, err)
 		}
-		if !done {
-			pending = true
-			continue
+		if done {
+			return Progress{Done: st.ID, Complete: complete}, nil
 		}
-		p.Done = st.ID
+		complete = false
 	}
-	p.Complete = p.Done != "" && !pending
-	return p, nil
+	return Progress{}, nil
 }
 
-// status is the life cycle of card and application.
+// probing keeps what was read from the card, so that each thing is read once.
+type probing struct {
+	run    *Run
+	keys   []gp.KeyInformation
+	status *status
+}
+
+func (p *probing) done(ctx context.Context, probe *Probe) (bool, error) {
+	if probe.Answer != nil {
+		return p.answer(ctx, probe.Answer)
+	}
+	if p.keys == nil {
+		var err error
+		if p.keys, err = p.run.keyVersions(ctx); err != nil {
+			return false, err
+		}
+	}
+	if probe.KeyVersion != "" {
+		return gp.HasKeyVersion(p.keys, p.run.Chip.Keys[probe.KeyVersion].Version), nil
+	}
+	if p.status == nil {
+		var err error
+		if p.status, err = p.run.readStatus(ctx, p.keys); err != nil {
+			return false, err
+		}
+	}
+	return p.status.shows(probe), nil
+}
+
+// keyVersions reads which keys the card has. A card that does not tell is asked
+// for its default keys by INITIALIZE UPDATE, which authenticates nobody.
+func (r *Run) keyVersions(ctx context.Context) ([]gp.KeyInformation, error) {
+	if _, err := apdu.Must(ctx, r.Card, gp.SelectCommand(r.Chip.GlobalPlatform.ISD)); err != nil {
+		return nil, err
+	}
+	keys, err := gp.ReadKeyInformation(ctx, gp.Plain(r.Card))
+	var sw apdu.StatusWord
+	if err == nil && len(keys) > 0 || err != nil && !errors.As(err, &sw) {
+		return keys, err
+	}
+	challenge, err := r.Keys.HostChallenge(ctx, r.Chip.Protocol().Mode())
+	if err != nil {
+		return nil, err
+	}
+	answer, err := apdu.Must(ctx, r.Card, gp.InitializeUpdateCommand(0, challenge))
+	if err != nil {
+		return nil, fmt.Errorf("key information: %w", err)
+	}
+	iu, err := gp.ParseInitializeUpdate(answer)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]gp.KeyInformation, 3)
+	for i := range out {
+		out[i] = gp.KeyInformation{ID: byte(i + 1), Version: iu.KeyVersion}
+	}
+	return out, nil
+}
+
+// answer asks the application itself.
+func (p *probing) answer(ctx context.Context, probe *ProbeCommand) (bool, error) {
+	sel, err := apdu.Send(ctx, p.run.Card, gp.SelectCommand(p.run.Applet.AID))
+	if err != nil {
+		return false, err
+	}
+	p.keys = nil // the card manager is to be selected again
+	if sel.SW == apdu.SWFileNotFound {
+		return false, nil // not even installed
+	}
+	if !sel.SW.OK() {
+		return false, fmt.Errorf("SELECT: %w", sel.SW)
+	}
+	pl := &planner{run: p.run, it: map[string][]byte{}}
+	cmd, err := pl.single(nil, &Command{Header: probe.Header, Data: probe.Data, Le: probe.Le})
+	if err != nil {
+		return false, err
+	}
+	got, err := apdu.Send(ctx, p.run.Card, cmd.cmd)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case slices.Contains(statusWords(probe.Done), got.SW):
+		return true, nil
+	case slices.Contains(statusWords(probe.Pending), got.SW):
+		return false, nil
+	}
+	return false, fmt.Errorf("the answer says neither done nor pending: %w", got.SW)
+}
+
+// status is what GET STATUS says.
 type status struct {
-	card, application byte
+	card        byte
+	application byte
+	installed   bool
+	loaded      bool
 }
 
 func (s *status) shows(p *Probe) bool {
-	if len(p.ApplicationState) == 1 {
-		return s.application == p.ApplicationState[0]
+	switch {
+	case p.Installed:
+		return s.installed
+	case p.Loaded:
+		return s.loaded
+	case len(p.ApplicationState) == 1:
+		return s.installed && s.application == p.ApplicationState[0]
 	}
-	// Card states are ordered (GPC 2.3.1 figure 5-1): a later one includes it.
+	// Card states are ordered (GPC_SPE_034 figure 5-1): a later one includes it.
 	return s.card >= cardStates[p.CardState]
+}
+
+// present names a key set that the card has: one whose version it lists, or else
+// one that stands for the card's default keys.
+func (r *Run) present(card []gp.KeyInformation) string {
+	fallback := ""
+	for _, name := range keys(r.Chip.Keys) {
+		switch version := r.Chip.Keys[name].Version; {
+		case version != 0 && gp.HasKeyVersion(card, version):
+			return name
+		case version == 0 && fallback == "":
+			fallback = name
+		}
+	}
+	return fallback
 }
 
 // readStatus opens a channel with the key set that the card has and asks for
 // the life cycles.
 func (r *Run) readStatus(ctx context.Context, keys []gp.KeyInformation) (*status, error) {
-	name := ""
-	for n, k := range r.Chip.Keys {
-		if gp.HasKeyVersion(keys, k.Version) && (name == "" || n < name) {
-			name = n
-		}
-	}
+	name := r.present(keys)
 	if name == "" {
 		return nil, errors.New("the card has none of the profile's key versions")
 	}
-	ch, authenticate, err := r.open(ctx, r.Chip.Keys[name])
+	ch, authenticate, err := r.open(ctx, r.Chip.GlobalPlatform.ISD, r.Chip.Keys[name], gp.Level(r.Chip.GlobalPlatform.Level[0]))
 	if err != nil {
 		return nil, err
 	}
@@ -99,22 +191,40 @@ func (r *Run) readStatus(ctx context.Context, keys []gp.KeyInformation) (*status
 		return nil, err
 	}
 	if !answer.SW.OK() {
-		return nil, fmt.Errorf("EXTERNAL AUTHENTICATE: %w", answer.SW)
+		return nil, authenticationError(answer.SW)
 	}
-	send := gp.Secure(ch, r.Card)
-	isd, err := gp.GetStatus(ctx, send, gp.ListISD)
+	send, list := gp.Secure(ch, r.Card), gp.GetStatus
+	if r.Chip.Has(QuirkUntaggedStatus) {
+		list = gp.GetStatusPlain
+	}
+	isd, err := list(ctx, send, gp.ListISD)
 	if err != nil {
 		return nil, err
 	}
-	apps, err := gp.GetStatus(ctx, send, gp.ListApplications)
+	if len(isd) != 1 {
+		return nil, errors.New("the card does not list its card manager")
+	}
+	out := &status{card: isd[0].LifeCycle}
+	apps, err := list(ctx, send, gp.ListApplications)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(apps, func(e gp.RegistryEntry) bool { return bytes.Equal(e.AID, r.Applet.AID) })
-	if len(isd) != 1 || i < 0 {
-		return nil, fmt.Errorf("the card does not list its card manager and application %s", r.Applet.AID)
+	for _, e := range apps {
+		if bytes.Equal(e.AID, r.Applet.AID) {
+			out.installed, out.application = true, e.LifeCycle
+		}
 	}
-	return &status{card: isd[0].LifeCycle, application: apps[i].LifeCycle}, nil
+	if len(r.Applet.Package.AID) == 0 {
+		return out, nil
+	}
+	files, err := list(ctx, send, gp.ListLoadFiles)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range files {
+		out.loaded = out.loaded || bytes.Equal(e.AID, r.Applet.Package.AID)
+	}
+	return out, nil
 }
 
 // Resume continues an interrupted run on the same card with the same card

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/gp"
@@ -25,10 +26,12 @@ type ChannelOpener interface {
 // OpenRequest is what a ChannelOpener needs to know.
 type OpenRequest struct {
 	Keys             KeySet
+	Protocol         gp.Protocol
 	Level            gp.Level
-	ISD              []byte
+	AID              []byte // of what INITIALIZE UPDATE went to
 	HostChallenge    []byte // as sent
 	InitializeUpdate []byte // the response data
+	CountDataOnly    bool   // quirk: see gp.CountDataOnly
 }
 
 // Channel is an open secure channel whose keys can also encipher card secrets.
@@ -37,6 +40,8 @@ type Channel interface {
 	// EncipherSecrets returns each named secret of the card image padded and
 	// enciphered under the channel's data encryption key.
 	EncipherSecrets(ctx context.Context, names []string) (map[string][]byte, error)
+	// SecretKCVs returns the key check value of each named secret that is a key.
+	SecretKCVs(ctx context.Context, names []string) (map[string][]byte, error)
 	// PutKey builds PUT KEY for the card's keys of another set. check
 	// verifies the response data: the new version and its key check values.
 	PutKey(ctx context.Context, replace, with KeySet) (cmd apdu.Command, check func(response []byte) error, err error)
@@ -60,6 +65,10 @@ type Run struct {
 	Keys   ChannelOpener
 	// Element returns the bytes of a file element of the card image.
 	Element func(name string) ([]byte, error)
+	// Secrets returns secrets of the card image in the clear, for an applet that
+	// takes them no other way; nil: there is none such. They are overwritten after
+	// use.
+	Secrets func(ctx context.Context, names []string) (map[string][]byte, error)
 	// Prove checks the card as a reader would; stage is lds or locked.
 	Prove func(ctx context.Context, stage string) error
 	// Journal records what is about to be sent and what became of it. writes
@@ -67,6 +76,12 @@ type Run struct {
 	// then be safe before Journal returns. An error stops the run before
 	// anything more is sent.
 	Journal func(ctx context.Context, event Event, steps []string, writes bool) error
+	// Live sends each command as an exchange of its own, so that each can be
+	// watched. The card gets the same bytes.
+	Live bool
+
+	// captured is what steps took from responses, by name.
+	captured map[string][]byte
 }
 
 // StepError says which step of a run failed.
@@ -83,9 +98,10 @@ func (e *StepError) Error() string { return fmt.Sprintf("step %s: %v", e.Step, e
 // Unwrap gives the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
-// phase is a run of steps that share one secure channel, or one proof.
+// phase is a run of steps that share one secure channel or one selection, or
+// one proof.
 type phase struct {
-	open  *Step // nil for a proof
+	open  *Step // open-channel or select; nil for a proof
 	steps []*Step
 	prove *Step
 }
@@ -96,7 +112,7 @@ func (a *Applet) phases() (out []phase) {
 		switch {
 		case st.Prove != "":
 			out = append(out, phase{prove: st})
-		case st.OpenChannel != nil:
+		case st.OpenChannel != nil || st.Select != nil:
 			out = append(out, phase{open: st})
 		default:
 			p := &out[len(out)-1]
@@ -107,7 +123,30 @@ func (a *Applet) phases() (out []phase) {
 }
 
 // Execute runs all steps on a fresh card.
-func (r *Run) Execute(ctx context.Context) error { return r.from(ctx, "", false) }
+func (r *Run) Execute(ctx context.Context) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	return r.from(ctx, "", false)
+}
+
+// ready finds out before the first command whether the card image has every file
+// that the steps write.
+func (r *Run) ready() error {
+	for i := range r.Applet.Steps {
+		st := &r.Applet.Steps[i]
+		for _, v := range st.values() {
+			for _, ref := range v.value.references() {
+				if name, ok := strings.CutPrefix(ref.name, filePrefix); ok {
+					if _, err := r.Element(name); err != nil {
+						return &StepError{Step: st.ID, Err: fmt.Errorf("%w: %w", ErrUnusable, err)}
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
 
 // from runs the steps that come after the step named last ("" is the
 // beginning). written says whether the card was already changed.
@@ -125,23 +164,12 @@ func (r *Run) from(ctx context.Context, last string, written bool) error {
 		}
 		todo := p.steps
 		if skipping {
-			todo = nil
-			for i, st := range p.steps {
-				if !skipping {
-					todo = append(todo, st)
-				} else if st.ID == last {
-					skipping = false
-					// What begins a sequence is needed again.
-					if i+1 < len(p.steps) && p.steps[i+1].Install == nil {
-						todo = append(todo, &Step{ID: "begin-again", Install: &Install{}})
-					}
-				}
-			}
+			todo, skipping = remaining(p.steps, last)
 		}
 		if len(todo) == 0 {
 			continue
 		}
-		changed, err := r.channel(ctx, p.open, todo)
+		changed, err := r.phase(ctx, p.open, todo)
 		written = written || changed
 		if err != nil {
 			var se *StepError
@@ -153,6 +181,43 @@ func (r *Run) from(ctx context.Context, last string, written bool) error {
 		}
 	}
 	return nil
+}
+
+// remaining is what is left of a phase after the step named last. What only
+// reads or sets the scene is done again: commands that change nothing, with what
+// they capture, and the INSTALL [for personalization] that a sequence of STORE
+// DATA had begun with.
+func remaining(steps []*Step, last string) (todo []*Step, skipping bool) {
+	at := -1
+	for i, st := range steps {
+		if st.ID == last {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil, true
+	}
+	rest := steps[at+1:]
+	if len(rest) == 0 {
+		return nil, false
+	}
+	begun := false
+	for _, st := range steps[:at+1] {
+		if st.Command != nil && !st.writes() {
+			todo = append(todo, st)
+		}
+		begun = begun || st.Install != nil
+	}
+	for _, st := range rest {
+		if st.Install != nil {
+			break
+		}
+		if begun && (st.Store != nil || st.Refused != nil && st.Refused.Command == nil) {
+			todo = append(todo, &Step{ID: "begin-again", Install: &Install{}})
+			break
+		}
+	}
+	return append(todo, rest...), false
 }
 
 func (r *Run) prove(ctx context.Context, st *Step) error {
@@ -181,145 +246,132 @@ func (r *Run) journal(ctx context.Context, e Event, steps ...*Step) error {
 	return nil
 }
 
-// mode is what the chip's i says: the length of challenges and MACs.
-func (c *Chip) mode() gp.Mode { return gp.ModeOf(c.GlobalPlatform.I[0]) }
+// target is the AID that an open-channel or select step goes to.
+func (r *Run) target(st *Step) []byte {
+	if st.Select != nil {
+		if len(st.Select.AID) > 0 {
+			return st.Select.AID
+		}
+		return r.Applet.AID
+	}
+	switch with := st.OpenChannel.With; with {
+	case "", "isd":
+		return r.Chip.GlobalPlatform.ISD
+	case "applet":
+		return r.Applet.AID
+	default:
+		aid, _ := parseAID(with)
+		return aid
+	}
+}
 
-// open selects the issuer security domain and begins a secure channel. It
-// returns EXTERNAL AUTHENTICATE, still to be sent.
-func (r *Run) open(ctx context.Context, keys KeySet) (Channel, []byte, error) {
-	challenge, err := r.Keys.HostChallenge(ctx, r.Chip.mode())
+// level is that of an open-channel step.
+func (r *Run) level(st *Step) gp.Level {
+	if len(st.OpenChannel.Level) == 1 {
+		return gp.Level(st.OpenChannel.Level[0])
+	}
+	return gp.Level(r.Chip.GlobalPlatform.Level[0])
+}
+
+// open selects a security domain and begins a secure channel. It returns
+// EXTERNAL AUTHENTICATE, still to be sent.
+func (r *Run) open(ctx context.Context, aid []byte, keys KeySet, level gp.Level) (Channel, []byte, error) {
+	challenge, err := r.Keys.HostChallenge(ctx, r.Chip.Protocol().Mode())
 	if err != nil {
 		return nil, nil, err
 	}
-	sel, err := gp.SelectCommand(r.Chip.GlobalPlatform.ISD).Bytes()
+	sel, err := gp.SelectCommand(aid).Bytes()
 	if err != nil {
 		return nil, nil, err
 	}
-	iu, err := gp.InitializeUpdateCommand(keys.Version, challenge).Bytes()
+	iu, err := gp.InitializeUpdateCommand(keys.Asked(), challenge).Bytes()
 	if err != nil {
 		return nil, nil, err
 	}
-	answers, err := apdu.Exchange(ctx, r.Card, []apdu.Item{{Command: sel}, {Command: iu}})
+	answers, err := r.exchange(ctx, []apdu.Item{{Command: sel}, {Command: iu}})
 	if err != nil {
 		if errors.Is(err, apdu.SWReferencedDataNotFound) {
 			return nil, nil, fmt.Errorf("the card has no keys of version %02X: %w", keys.Version, err)
 		}
 		return nil, nil, err
 	}
+	// A card that answers with other keys would seem to hold wrong ones.
+	if b := answers[1].Data; keys.Version != 0 && len(b) > 10 && b[10] != keys.Version {
+		return nil, nil, fmt.Errorf("the card answers with keys of version %02X, not %02X: %w", b[10], keys.Version, apdu.SWReferencedDataNotFound)
+	}
 	return r.Keys.Open(ctx, OpenRequest{
-		Keys: keys, Level: gp.Level(r.Chip.GlobalPlatform.Level[0]), ISD: r.Chip.GlobalPlatform.ISD,
-		HostChallenge: challenge, InitializeUpdate: answers[1].Data,
+		Keys: keys, Protocol: r.Chip.Protocol(), Level: level, AID: aid,
+		HostChallenge: challenge, InitializeUpdate: answers[1].Data, CountDataOnly: r.Chip.Has(QuirkCountDataOnly),
 	})
 }
 
-// planned is one command of a batch with the step that it belongs to.
-type planned struct {
-	step   *Step
-	cmd    apdu.Command
-	expect apdu.StatusWord
-	check  func(response []byte) error
-}
-
-// channel opens one secure channel and sends all commands of its steps as one
-// batch: C-MAC and C-ENC never depend on a response. changed reports whether a
-// command of a writing step may have reached the card.
-func (r *Run) channel(ctx context.Context, open *Step, steps []*Step) (changed bool, err error) {
-	ch, authenticate, err := r.open(ctx, r.Chip.Keys[open.OpenChannel.Keys])
-	if err != nil {
-		return false, err
+// exchange is the one way to the card: a batch, or its commands one by one.
+func (r *Run) exchange(ctx context.Context, batch []apdu.Item) ([]apdu.Response, error) {
+	if !r.Live {
+		return apdu.Exchange(ctx, r.Card, batch)
 	}
-	defer ch.Close()
-	var plan []planned
-	for _, st := range steps {
-		cmds, err := r.commands(ctx, ch, st)
+	var out []apdu.Response
+	for i, it := range batch {
+		one, err := apdu.Exchange(ctx, r.Card, []apdu.Item{it})
+		out = append(out, one...)
+		var at *apdu.ExchangeError
+		if errors.As(err, &at) {
+			at.Index = i
+		}
 		if err != nil {
-			return false, &StepError{Step: st.ID, Err: err}
+			return out, err
 		}
-		plan = append(plan, cmds...)
 	}
-	cmds := make([]apdu.Command, len(plan))
-	for i, p := range plan {
-		cmds[i] = p.cmd
+	return out, nil
+}
+
+// phase opens a secure channel or selects an application, and sends the
+// commands of its steps in as few batches as can be: C-MAC and C-ENC never
+// depend on a response, so only a step that uses what an earlier one captured
+// has to wait. changed reports whether a command of a writing step may have
+// reached the card.
+func (r *Run) phase(ctx context.Context, open *Step, steps []*Step) (changed bool, err error) {
+	if r.captured == nil {
+		r.captured = map[string][]byte{}
 	}
-	wrapped, err := ch.Wrap(ctx, cmds)
-	if err != nil {
-		return false, err
-	}
-	batch := make([]apdu.Item, 1, 1+len(plan))
-	batch[0] = apdu.Item{Command: authenticate}
-	for i, w := range wrapped {
-		batch = append(batch, apdu.Item{Command: w, Expect: []apdu.StatusWord{plan[i].expect}})
-	}
-	if err := r.journal(ctx, Intent, append([]*Step{open}, steps...)...); err != nil {
-		return false, err
-	}
-	raw, err := apdu.Exchange(ctx, r.Card, batch)
-	if err == nil {
-		err = r.confirm(ctx, ch, plan, raw[1:])
+	p := &planner{run: r, secrets: map[string][]byte{}, captured: r.captured, it: map[string][]byte{}}
+	defer p.forget()
+	b := batcher{run: r, planner: p, open: open}
+	if open.Select != nil {
+		b.first = []planned{{step: open, cmd: gp.SelectCommand(r.target(open))}}
 	} else {
-		err = r.locate(open, plan, err)
-	}
-	if err != nil {
-		failed := open
-		var se *StepError
-		if errors.As(err, &se) {
-			for _, st := range steps {
-				if st.ID == se.Step {
-					failed = st
-				}
-			}
+		p.level = r.level(open)
+		if p.channel, b.authenticate, err = r.open(ctx, r.target(open), r.Chip.Keys[open.OpenChannel.Keys], p.level); err != nil {
+			return false, err
 		}
-		return reached(plan, len(raw)), errors.Join(err, r.journal(context.WithoutCancel(ctx), Failed, failed))
+		defer p.channel.Close()
 	}
-	return reached(plan, len(raw)), r.journal(ctx, Done, append([]*Step{open}, steps...)...)
+	if err := p.prefetch(ctx, steps); err != nil {
+		return false, err
+	}
+	for len(steps) > 0 {
+		n := independent(steps)
+		reached, err := b.send(ctx, steps[:n])
+		changed = changed || reached
+		if err != nil {
+			return changed, err
+		}
+		steps = steps[n:]
+	}
+	return changed, nil
 }
 
-// reached reports whether a writing command is among those that may have
-// reached the card when n answers came back: the one without an answer, too.
-func reached(plan []planned, n int) bool {
-	for i, p := range plan {
-		if i+1 > n { // answer 0 is that of EXTERNAL AUTHENTICATE
-			break
+// independent is how many steps can go into one batch: up to one that uses
+// what another of them captures.
+func independent(steps []*Step) int {
+	captured := map[string]bool{}
+	for i, st := range steps {
+		if i > 0 && st.uses(captured) {
+			return i
 		}
-		if p.step.writes() {
-			return true
-		}
-	}
-	return false
-}
-
-func (st *Step) writes() bool { return st.Store != nil || st.PutKey != nil || st.SetStatus != nil }
-
-// locate names the step at which a batch stopped.
-func (r *Run) locate(open *Step, plan []planned, err error) error {
-	var ee *apdu.ExchangeError
-	if !errors.As(err, &ee) || ee.Index == 0 {
-		return &StepError{Step: open.ID, Err: err}
-	}
-	return &StepError{Step: plan[ee.Index-1].step.ID, Err: ee.Err}
-}
-
-// confirm checks the secured responses.
-func (r *Run) confirm(ctx context.Context, ch Channel, plan []planned, answers []apdu.Response) error {
-	raw := make([][]byte, len(answers))
-	for i, a := range answers {
-		raw[i] = a.Bytes()
-	}
-	opened, err := ch.Unwrap(ctx, raw)
-	if err != nil {
-		step := plan[len(plan)-1].step.ID
-		if len(opened) < len(plan) {
-			step = plan[len(opened)].step.ID
-		}
-		return &StepError{Step: step, Err: err}
-	}
-	for i, p := range plan {
-		if p.check == nil {
-			continue
-		}
-		if err := p.check(opened[i].Data); err != nil {
-			return &StepError{Step: p.step.ID, Err: err}
+		for _, n := range st.captures() {
+			captured[n] = true
 		}
 	}
-	return nil
+	return len(steps)
 }

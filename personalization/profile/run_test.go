@@ -3,9 +3,14 @@ package profile
 import (
 	"bytes"
 	"context"
+	"crypto/des"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
 	"testing"
 
 	"cardbureau/cardio/apdu"
@@ -18,12 +23,18 @@ import (
 
 // softKeys opens channels with keys in memory: the public test keys of a
 // bench card, so that this package is tested without a token.
-type softKeys struct{ opened []byte }
+type softKeys struct {
+	opened []byte
+	fixed  bool // the same host challenge each time
+}
 
 func keyOf(version byte) []byte { return bytes.Repeat([]byte{version}, 16) }
 
 func (k *softKeys) HostChallenge(_ context.Context, mode gp.Mode) ([]byte, error) {
 	b := make([]byte, mode)
+	if k.fixed {
+		return b, nil
+	}
 	_, err := rand.Read(b)
 	return b, err
 }
@@ -39,7 +50,7 @@ func (k *softKeys) Open(ctx context.Context, req OpenRequest) (Channel, []byte, 
 	if err != nil {
 		return nil, nil, err
 	}
-	s, authenticate, err := gp.OpenSCP03(ctx, keys, iu, req.HostChallenge, req.ISD, req.Level)
+	s, authenticate, err := gp.OpenSCP03(ctx, keys, iu, req.HostChallenge, req.AID, req.Level)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,6 +76,28 @@ func (c *softChannel) EncipherSecrets(ctx context.Context, names []string) (map[
 	return out, nil
 }
 
+func (c *softChannel) SecretKCVs(_ context.Context, names []string) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, n := range names {
+		out[n] = kcvsOf(secrets[n])
+	}
+	return out, nil
+}
+
+// kcvsOf are the key check values of 3DES keys of 16 bytes.
+func kcvsOf(keys []byte) (out []byte) {
+	for k := range slices.Chunk(keys, 16) {
+		c, err := des.NewTripleDESCipher(append(bytes.Clone(k), k[:8]...))
+		if err != nil {
+			panic(err)
+		}
+		block := make([]byte, 8)
+		c.Encrypt(block, block)
+		out = append(out, block[:3]...)
+	}
+	return out
+}
+
 func (c *softChannel) PutKey(ctx context.Context, replace, with KeySet) (apdu.Command, func([]byte) error, error) {
 	dek, err := gp.NewSoftwareCipher(keyOf(replace.Version))
 	if err != nil {
@@ -82,6 +115,19 @@ func (c *softChannel) PutKey(ctx context.Context, replace, with KeySet) (apdu.Co
 	return gp.ReplaceKeyCommand(replace.Version, with.Version, 1, parts), check, nil
 }
 
+// loadedOnce are the shipped profiles with the invented dialect. Tests copy what
+// they change.
+func loadedOnce(t testing.TB) *Set {
+	t.Helper()
+	set, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+var loaded = sync.OnceValues(func() (*Set, error) { return Load(profiles.FS, os.DirFS("testdata/dialect")) })
+
 // bench is one software card with the shipped profile.
 type bench struct {
 	chip   *virtual.Chip
@@ -97,21 +143,21 @@ func newBench(t testing.TB) *bench { return newBenchOf(t, virtual.SCP03Full) }
 // newBenchOf is a bench with a chip and a profile with the options i.
 func newBenchOf(t testing.TB, i byte) *bench {
 	t.Helper()
-	set, err := Load(profiles.FS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := loadedOnce(t)
+	chip := *set.Chips["virtual-gp"]
+	chip.Keys = maps.Clone(chip.Keys)
+	chip.GlobalPlatform.I = Hex{i}
 	key := keyOf(0x30)
 	blank := virtual.LDSBlank(virtual.NewSerial(1, 1), virtual.Keys{Version: 0x30, ENC: key, MAC: key, DEK: key})
 	blank.SCP = i
-	set.Chips["virtual-gp"].GlobalPlatform.I = Hex{i}
 	b := &bench{mem: nvm.InMemory(), keys: &softKeys{}}
+	var err error
 	b.chip, err = virtual.New(virtual.Config{Memory: b.mem, Blank: &blank, Applets: map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return mrtd.New() }}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.run = &Run{
-		Chip: set.Chips["virtual-gp"], Applet: set.Applets["virtual-lds"], Card: b.chip, Keys: b.keys,
+		Chip: &chip, Applet: set.Applets["virtual-lds"], Card: b.chip, Keys: b.keys,
 		Element: func(name string) ([]byte, error) {
 			if name == "dg2" {
 				return bytes.Repeat([]byte("portrait"), 1500), nil
@@ -159,10 +205,24 @@ func personalizesAndLocks(t *testing.T, b *bench) {
 	}
 }
 
-// TestRunResumes tears the card out before and after every APDU: what the
+// TestCrashAtEveryAPDU tears the card out before and after every APDU: what the
 // card then shows must be enough to finish it.
 func TestCrashAtEveryAPDU(t *testing.T) {
-	whole := newBench(t)
+	tornEverywhere(t, newBench, func(t *testing.T, where string, b *bench) {
+		p, err := b.run.Probe(t.Context())
+		if err != nil || !p.Complete {
+			t.Fatalf("%s: the card ended as %+v, %v", where, p, err)
+		}
+		if b.proofs[len(b.proofs)-1] != "locked" || len(b.proofs) < 2 {
+			t.Fatalf("%s: proofs %v", where, b.proofs)
+		}
+	})
+}
+
+// tornEverywhere makes a card for each APDU and fault, tears it there, has it
+// finished as another process would, and gives it to check.
+func tornEverywhere(t *testing.T, fresh func(testing.TB) *bench, check func(t *testing.T, where string, b *bench)) {
+	whole := fresh(t)
 	count := &virtual.Faulty{Chip: whole.chip}
 	whole.run.Card = count
 	if err := whole.run.Execute(t.Context()); err != nil {
@@ -170,30 +230,25 @@ func TestCrashAtEveryAPDU(t *testing.T) {
 	}
 	for _, fault := range []virtual.Fault{virtual.TearBefore, virtual.TearAfter, virtual.Silence} {
 		for at := 1; at <= count.Count(); at++ {
-			b := newBench(t)
+			b := fresh(t)
 			b.run.Card = &virtual.Faulty{Chip: b.chip, At: at, Fault: fault}
 			err := b.run.Execute(t.Context())
+			where := fmt.Sprintf("fault %d at APDU %d (%v)", fault, at, err)
 			var se *StepError
 			if !errors.As(err, &se) {
-				t.Fatalf("fault %d at APDU %d: %v", fault, at, err)
+				t.Fatal(where)
 			}
 			b.chip.Reset()
-			b.run.Card = b.chip
+			b.run.Card, b.run.captured = b.chip, nil
 			if se.Written {
 				err = b.run.Resume(t.Context())
 			} else {
 				err = b.run.Execute(t.Context())
 			}
 			if err != nil {
-				t.Fatalf("fault %d at APDU %d (%v), then: %v", fault, at, se, err)
+				t.Fatalf("%s, then: %v", where, err)
 			}
-			p, err := b.run.Probe(t.Context())
-			if err != nil || !p.Complete {
-				t.Fatalf("fault %d at APDU %d: the card ended as %+v, %v", fault, at, p, err)
-			}
-			if b.proofs[len(b.proofs)-1] != "locked" || len(b.proofs) < 2 {
-				t.Fatalf("fault %d at APDU %d: proofs %v", fault, at, b.proofs)
-			}
+			check(t, where, b)
 		}
 	}
 }

@@ -2,18 +2,22 @@
 // that describe chips, applets and products, checks them, and runs their steps
 // on a card.
 //
-// A chip file says what the silicon and its card manager are, an applet file
-// how an application is personalized (ordered steps in a small vocabulary, each
-// with a probe that reads from the card whether it is done), and a product file
-// which applications go on which chip. The package knows GlobalPlatform; it
-// knows no person, no database and no keys: values come as named elements, keys
-// as named sets that a ChannelOpener turns into secure channels.
+// A chip file says what the silicon and its card manager are, a
+// diversification file how a card's keys follow from a master key, an applet
+// file how an application is personalized (ordered steps in a small
+// vocabulary, each with a probe that reads from the card whether it is done),
+// and a product file which applications go on which chip. The package knows
+// GlobalPlatform and ISO/IEC 7816-4; it knows no person, no database and no
+// keys: values come as named elements, keys as named sets that a ChannelOpener
+// turns into secure channels.
 package profile
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -29,7 +33,7 @@ func (h *Hex) UnmarshalYAML(n ast.Node) error {
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", ":", "").Replace(text))
 	if err != nil {
 		pos := n.GetToken().Position
-		return &Problem{Line: pos.Line, Col: pos.Column, Message: fmt.Sprintf("%q is not an even number of hexadecimal digits", text)}
+		return &Problem{Line: pos.Line, Col: pos.Column, Message: fmt.Sprintf("%q is not an even number of hexadecimal digits: put it in quotes, two digits a byte", text)}
 	}
 	*h = b
 	return nil
@@ -78,10 +82,16 @@ func (p Pattern) valid() bool {
 
 // Chip describes a chip and its card manager.
 type Chip struct {
-	Kind    string `yaml:"kind"`
-	Name    string `yaml:"name"`
-	Title   string `yaml:"title"`
-	Virtual bool   `yaml:"virtual"` // a software card: refused in production
+	Kind  string `yaml:"kind"`
+	Name  string `yaml:"name"`
+	Title string `yaml:"title"`
+	// Virtual says that it is a software card, and what it carries: refused in
+	// production.
+	Virtual *Virtual `yaml:"virtual"`
+	// Untried says, in a sentence, that nobody has made a card with this
+	// profile on the real chip yet. Such a profile is refused in production.
+	Untried string   `yaml:"untried"`
+	Sources []string `yaml:"sources"` // where the facts are from
 
 	ATR  Pattern `yaml:"atr"`
 	CPLC struct {
@@ -90,8 +100,8 @@ type Chip struct {
 	} `yaml:"cplc"`
 	GlobalPlatform struct {
 		ISD      Hex    `yaml:"isd"`
-		Protocol string `yaml:"protocol"` // scp03
-		I        Hex    `yaml:"i"`        // 1 byte: SCP03 options (GPC Amendment D 5.1)
+		Protocol string `yaml:"protocol"` // scp02, scp03
+		I        Hex    `yaml:"i"`        // 1 byte: options (GPC_SPE_034 E.1.1, Amendment D 5.1)
 		Level    Hex    `yaml:"level"`    // 1 byte: security level of the channel
 	} `yaml:"globalplatform"`
 	Keys   map[string]KeySet `yaml:"keys"`
@@ -99,26 +109,93 @@ type Chip struct {
 		CommandData  int `yaml:"commandData"`  // bytes of one command's data field
 		ResponseData int `yaml:"responseData"` // bytes asked for by one READ BINARY; 0: what a short answer carries
 		FileSize     int `yaml:"fileSize"`     // bytes of one elementary file
+		LoadFile     int `yaml:"loadFile"`     // bytes of one load file data block; 0: not known
 	} `yaml:"limits"`
+	Quirks []string `yaml:"quirks"`
+	Timing struct {
+		Command time.Duration `yaml:"command"` // of one command, whatever it carries
+		Byte    time.Duration `yaml:"byte"`    // of one byte of command or response
+	} `yaml:"timing"`
 
 	file string
+}
+
+// Virtual says what a software card is made with.
+type Virtual struct {
+	T0 bool `yaml:"t0"` // speaks T=0 instead of T=1
+	// Installed are software applets that the card comes with, Carries those
+	// whose load file alone is on it.
+	Installed []string `yaml:"installed"`
+	Carries   []string `yaml:"carries"`
 }
 
 // KeySet names a set of card keys: ENC, MAC and DEK of one version,
 // diversified from a master key in the token.
 type KeySet struct {
+	// Version is the key version number, 01 to 7F, or FF for the initial keys of
+	// some chips. 00 opens a channel with the card's default keys.
 	Version         byte   `yaml:"version"`
-	Set             string `yaml:"set"` // role and version of the master key: cmk.issuer/1
-	Diversification string `yaml:"diversification"`
-	Bits            int    `yaml:"bits"` // 128, 192 or 256
+	Set             string `yaml:"set"`             // role and version of the master key: cmk.issuer/1
+	Diversification string `yaml:"diversification"` // name of a diversification profile
+	// Data is what the keys are diversified over: initialize-update (also when
+	// empty), the ten bytes that INITIALIZE UPDATE begins with, or cplc, the
+	// chip's serial number: fabricator, type, batch and serial of the CPLC.
+	Data string `yaml:"data"`
+	Type string `yaml:"type"` // aes (also when empty), 3des
+	Bits int    `yaml:"bits"` // AES: 128, 192 or 256; 3DES: 128 (two keys)
+
+	template gp.Diversification
 }
 
-// Template is the diversification that its name stands for.
-func (k KeySet) Template() gp.Diversification {
-	if k.Diversification == "kdf3" {
-		return gp.Diversification{Cipher: gp.DiversifyAESCMAC, Input: "counter 000000 key 00 kdd"}
+// DataCPLC is the Data of keys that are diversified over the CPLC.
+const DataCPLC = "cplc"
+
+// DiversificationData is the ten bytes that the keys of one card are diversified
+// over. serial is the blank's serial number in hexadecimal, initializeUpdate the
+// card's answer.
+func (k KeySet) DiversificationData(serial string, initializeUpdate []byte) ([]byte, error) {
+	if k.Data == DataCPLC {
+		b, err := hex.DecodeString(serial)
+		if err != nil || len(b) != diversificationSize {
+			return nil, fmt.Errorf("the serial number of chip %s is not ten bytes in hexadecimal", serial)
+		}
+		return b, nil
 	}
-	return gp.Diversification{Cipher: k.Diversification}
+	if len(initializeUpdate) < diversificationSize {
+		return nil, fmt.Errorf("%w: INITIALIZE UPDATE gave %d bytes", gp.ErrMalformed, len(initializeUpdate))
+	}
+	return bytes.Clone(initializeUpdate[:diversificationSize]), nil
+}
+
+const diversificationSize = 10
+
+// Replaced is the version that PUT KEY replaces with another set: 00, which adds
+// one, where the card has initial or default keys that PUT KEY cannot name.
+func (k KeySet) Replaced() byte {
+	if k.Version == factoryVersion {
+		return 0
+	}
+	return k.Version
+}
+
+// Asked is the version that INITIALIZE UPDATE asks for: initial keys are found as
+// the card's default ones.
+func (k KeySet) Asked() byte { return k.Replaced() }
+
+const factoryVersion = 0xFF
+
+// Template is how the card's keys follow from the master key.
+func (k KeySet) Template() gp.Diversification { return k.template }
+
+// Diversification is a named way from a master key to a card's keys.
+type Diversification struct {
+	Kind   string `yaml:"kind"`
+	Name   string `yaml:"name"`
+	Title  string `yaml:"title"`
+	Cipher string `yaml:"cipher"`
+	Input  string `yaml:"input"`
+
+	file string
 }
 
 // Applet describes how one application is personalized.
@@ -127,88 +204,29 @@ type Applet struct {
 	Name  string `yaml:"name"`
 	Title string `yaml:"title"`
 	AID   Hex    `yaml:"aid"`
-	Steps []Step `yaml:"steps"`
+	// Plaintext says, in a sentence, what travels to the card in the clear. Without
+	// it no step may send a secret but enciphered.
+	Plaintext string  `yaml:"plaintext"`
+	Package   Package `yaml:"package"`
+	Reading   struct {
+		Access    []string `yaml:"access"`    // pace, bac: what a reader can open the application with
+		ChipProof string   `yaml:"chipProof"` // chip-authentication, active-authentication
+		PIN       bool     `yaml:"pin"`       // it has a holder PIN, and the services file behind it
+	} `yaml:"reading"`
+	Quirks []string `yaml:"quirks"`
+	Steps  []Step   `yaml:"steps"`
 
-	file string
+	file    string
+	capFile []byte
 }
 
-// Kind says what may be done with a step whose result is not known.
-type Kind string
-
-// The kinds of steps. A step without a kind changes nothing on the card.
-const (
-	Repeatable Kind = "repeatable" // may be sent again in whole
-	Resumable  Kind = "resumable"  // may be continued where it stopped
-	Final      Kind = "final"      // cannot be undone
-)
-
-// Step is one step of an applet's personalization: exactly one action.
-type Step struct {
-	ID    string `yaml:"id"`
-	Kind  Kind   `yaml:"kind"`
-	Probe *Probe `yaml:"probe"`
-
-	OpenChannel *OpenChannel `yaml:"open-channel"`
-	Install     *Install     `yaml:"install-for-personalization"`
-	Store       *Store       `yaml:"store"`
-	PutKey      *PutKey      `yaml:"put-key"`
-	SetStatus   *SetStatus   `yaml:"set-status"`
-	Refused     *Refused     `yaml:"refused"`
-	Prove       string       `yaml:"prove"`
-}
-
-// OpenChannel selects the issuer security domain and opens a secure channel
-// with one of the chip's key sets.
-type OpenChannel struct {
-	Keys string `yaml:"keys"`
-}
-
-// Install is INSTALL [for personalization] of the applet: STORE DATA that
-// follows goes to it (GPC 2.3.1 section 11.5.2.3.6).
-type Install struct{}
-
-// Store is one sequence of STORE DATA commands (GPC 2.3.1 section 11.11): the
-// DGIs as one stream, cut into blocks as large as the channel carries.
-type Store struct {
-	Enciphered bool  `yaml:"enciphered"` // values are enciphered under the DEK
-	DGIs       []DGI `yaml:"dgis"`
-}
-
-// DGI is one data grouping: a two-byte identifier and a named value. No name
-// means an empty value.
-type DGI struct {
-	DGI   Hex    `yaml:"dgi"`
-	Value string `yaml:"value"`
-}
-
-// PutKey replaces one of the chip's key sets by another (GPC 2.3.1 section
-// 11.8) and checks the key check values that the card returns.
-type PutKey struct {
-	Replace string `yaml:"replace"`
-	With    string `yaml:"with"`
-}
-
-// SetStatus moves the card's life cycle (GPC 2.3.1 section 11.10).
-type SetStatus struct {
-	Card string `yaml:"card"` // initialized, secured
-}
-
-// Refused sends a write that the card must refuse with the given status word.
-type Refused struct {
-	DGI    Hex `yaml:"dgi"`
-	Status Hex `yaml:"status"` // 2 bytes
-}
-
-// Probe reads from the card whether a step is done.
-type Probe struct {
-	KeyVersion       string `yaml:"key-version"`       // the key information template lists this key set's version
-	ApplicationState Hex    `yaml:"application-state"` // GET STATUS reports this life cycle state, 1 byte
-	CardState        string `yaml:"card-state"`        // GET STATUS reports this card life cycle state
-}
-
-// Card life cycle states (GPC 2.3.1 table 11-6).
-var cardStates = map[string]byte{
-	"op-ready": 0x01, "initialized": 0x07, "secured": 0x0F, "card-locked": 0x7F, "terminated": 0xFF,
+// Package is the load file that an applet comes from.
+type Package struct {
+	AID    Hex    `yaml:"aid"`
+	Module Hex    `yaml:"module"` // AID of the executable module; empty: the applet's
+	CAP    string `yaml:"cap"`    // file beside the profiles, such as packages/applet.cap
+	// SHA256 are the hashes of the load file data blocks that may be loaded.
+	SHA256 []Hex `yaml:"sha256"`
 }
 
 // Product says which applications go on which chip, and with which options.
@@ -232,4 +250,47 @@ type Product struct {
 // Application is one application of a product.
 type Application struct {
 	Applet string `yaml:"applet"`
+}
+
+// Has reports whether the product makes a data group.
+func (p *Product) Has(group int) bool {
+	for _, n := range p.DataGroups {
+		if n == group {
+			return true
+		}
+	}
+	return false
+}
+
+// Writes reports whether a step of one of the product's applets writes an
+// element of the card image, such as file.services.
+func (s *Set) Writes(p *Product, element string) bool {
+	for _, app := range p.Applications {
+		if a := s.Applets[app.Applet]; a != nil && a.written()[element] {
+			return true
+		}
+	}
+	return false
+}
+
+// Plaintext lists, in sentences, what the product's applets take in the clear;
+// empty: nothing.
+func (s *Set) Plaintext(p *Product) (out []string) {
+	for _, app := range p.Applications {
+		if a := s.Applets[app.Applet]; a != nil && a.Plaintext != "" {
+			out = append(out, a.Plaintext)
+		}
+	}
+	return out
+}
+
+// ProvenBy reports whether one of the product's applications proves its chip so:
+// chip-authentication or active-authentication.
+func (s *Set) ProvenBy(p *Product, proof string) bool {
+	for _, app := range p.Applications {
+		if a := s.Applets[app.Applet]; a != nil && a.Reading.ChipProof == proof {
+			return true
+		}
+	}
+	return false
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"cardbureau/personalization/custody"
 )
 
 // AnyPermit in a key's permits lets it sign records for every kind of permit.
@@ -141,31 +143,12 @@ func fits(alg string, key any) error {
 	return nil
 }
 
-// Custodians is how many people must have signed a trust file in production.
-const Custodians = 2
-
 // OpenSignedTrust reads a trust file inside a JWS in JSON serialization
-// (RFC 7515 section 7.2.1) after checking that at least Custodians different
-// keys of custodians signed it.
+// (RFC 7515 section 7.2.1) that enough custodians signed.
 func OpenSignedTrust(b []byte, custodians []jose.JSONWebKey) (*Trust, error) {
-	jws, err := jose.ParseSignedJSON(string(b), algorithms)
+	payload, err := custody.Open("trust file", b, custodians)
 	if err != nil {
-		return nil, fmt.Errorf("the trust file is not a signed one: %w", err)
-	}
-	var payload []byte
-	signed := make(map[int]bool) // by index of the signature, so that no signature counts twice
-	for _, key := range custodians {
-		if !key.Valid() || !key.IsPublic() {
-			return nil, errors.New("a custodian's key must be a public key")
-		}
-		i, _, p, err := jws.VerifyMulti(key.Key)
-		if err != nil || signed[i] {
-			continue
-		}
-		signed[i], payload = true, p
-	}
-	if len(signed) < Custodians {
-		return nil, fmt.Errorf("the trust file carries %d valid signature(s) of custodians, %d are needed", len(signed), Custodians)
+		return nil, err
 	}
 	return ParseTrust(payload)
 }

@@ -120,6 +120,9 @@ type CardSecretsRequest struct {
 	CAN            string // 6 digits
 	PINTries       byte   // before the transport PIN blocks: 1 to 15, 3 when zero
 	PUKTries       byte   // before the unblock key blocks: 1 to 15, 10 when zero
+	// Plain: the card's applet takes its secrets in the clear, and PlainSecrets may
+	// release those that it needs. Of other cards nothing is released so.
+	Plain bool
 	// ActiveAuthentication is the length in bits of the RSA key of active
 	// authentication: 0 for none, or 1024.
 	ActiveAuthentication int
@@ -190,8 +193,11 @@ type ChannelRequest struct {
 	// InitializeUpdate is the response data, without status word. Its first ten
 	// bytes are the key diversification data.
 	InitializeUpdate []byte
-	AID              []byte // of the application that INITIALIZE UPDATE went to
-	Level            gp.Level
+	// DiversificationData is what the keys are diversified over instead of those
+	// ten bytes, 10 bytes; nil: those.
+	DiversificationData []byte
+	AID                 []byte // of the application that INITIALIZE UPDATE went to
+	Level               gp.Level
 	// CountDataOnly: the card's encryption counter stands still at commands
 	// without data (see gp.CountDataOnly). SCP02 has no counter.
 	CountDataOnly bool

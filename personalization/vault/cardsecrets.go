@@ -68,6 +68,9 @@ func (s *Service) newCardSecrets(ctx context.Context, in *CardSecretsRequest) (*
 	defer e.zero()
 	e.addMRZ(in.MRZInformation)
 	out := &CardSecrets{ChipPublicKey: public}
+	if in.Plain {
+		e[plainMark] = []byte{1}
+	}
 	if in.ActiveAuthentication != 0 {
 		if out.ActivePublicKey, err = e.addActiveKey(&tokenReader{ctx: ctx, token: s.token, portion: activePortion}); err != nil {
 			return nil, err

@@ -28,6 +28,10 @@ func (e elements) addDigits() {
 	}
 }
 
+// plainMark is sealed with the secrets of a card that is personalized in the
+// clear.
+const plainMark = "plain"
+
 func (s *Service) plainSecrets(ctx context.Context, in *plainSecretsRequest) (*plainSecretsReply, error) {
 	for _, name := range in.Names {
 		if !plainElements[name] {
@@ -39,6 +43,9 @@ func (s *Service) plainSecrets(ctx context.Context, in *plainSecretsRequest) (*p
 		return nil, err
 	}
 	defer e.zero()
+	if e[plainMark] == nil {
+		return nil, fmt.Errorf("%w: the card is not one that is personalized in the clear", ErrRequest)
+	}
 	out := &plainSecretsReply{Values: make(map[string][]byte, len(in.Names))}
 	for _, name := range in.Names {
 		value, ok := e[name]

@@ -44,6 +44,10 @@ func TestPlainSecrets(t *testing.T) {
 	if without.ActivePublicKey != nil {
 		t.Error("a key of active authentication that nobody asked for")
 	}
+	if values, err := c.PlainSecrets(ctx, key, aad, without.Sealed, []string{vault.SecretCANDigits}); !errors.Is(err, vault.ErrRequest) || values != nil {
+		t.Errorf("a card of another kind: %d values, %v", len(values), err)
+	}
+	request.Plain = true
 	request.ActiveAuthentication = 1024
 	secrets, err := c.NewCardSecrets(ctx, request)
 	if err != nil {
@@ -134,7 +138,7 @@ func TestPlainSecretsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	aad := []byte("card 1")
-	request := vault.CardSecretsRequest{DataKey: key, AAD: aad, MRZInformation: "L898902C<369080619406236", CAN: "735519"}
+	request := vault.CardSecretsRequest{DataKey: key, AAD: aad, MRZInformation: "L898902C<369080619406236", CAN: "735519", Plain: true}
 	secrets, err := c.NewCardSecrets(ctx, request)
 	if err != nil {
 		t.Fatal(err)

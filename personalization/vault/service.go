@@ -62,9 +62,11 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodWrap, s.wrap)
 	register(s, srv, methodUnwrap, s.unwrap)
 	register(s, srv, methodEncipherSecrets, s.encipherSecrets)
+	register(s, srv, methodSecretKCVs, s.secretKCVs)
 	register(s, srv, methodPutKey, s.putKey)
 	register(s, srv, methodCloseChannel, s.closeChannel)
 	register(s, srv, methodStats, s.stats)
+	register(s, srv, methodEnvironment, s.environment)
 	return srv
 }
 

@@ -110,6 +110,10 @@ func (s *Service) openChannel(ctx context.Context, in *ChannelRequest) (*openCha
 	if err != nil {
 		return nil, err
 	}
+	kdd := iu.KeyDiversificationData[:]
+	if in.DiversificationData != nil {
+		kdd = in.DiversificationData
+	}
 	expected := gp.Protocol{SCP: byte(in.Protocol), I: in.I}
 	if in.Protocol == 0 {
 		expected.SCP = 3
@@ -119,11 +123,11 @@ func (s *Service) openChannel(ctx context.Context, in *ChannelRequest) (*openCha
 	switch {
 	case iu.SCP != expected.SCP: // no keys are needed to say so
 	case set.des:
-		des := &desCardKeys{service: s, set: set, kdd: iu.KeyDiversificationData[:], static: map[byte]*hsm.DES3Key{}}
+		des := &desCardKeys{service: s, set: set, kdd: kdd, static: map[byte]*hsm.DES3Key{}}
 		defer des.closeBase()
 		keys.DES = des
 	default:
-		if c.aes, err = s.staticKeys(ctx, set, iu.KeyDiversificationData[:]); err != nil {
+		if c.aes, err = s.staticKeys(ctx, set, kdd); err != nil {
 			return nil, err
 		}
 		defer c.aes.closeBase()

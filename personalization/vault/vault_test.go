@@ -328,6 +328,12 @@ func TestProductionHasNoTestRegistry(t *testing.T) {
 	if p.RegistryJWK != nil {
 		t.Error("a real token has a test registry")
 	}
+	if err := c.CheckEnvironment(ctx, false); err != nil {
+		t.Error(err)
+	}
+	if err := c.CheckEnvironment(ctx, true); !errors.Is(err, vault.ErrEnvironment) {
+		t.Errorf("production keys under a development configuration: %v", err)
+	}
 	if _, err := c.SignTestRecord(ctx, []byte("x")); !errors.Is(err, vault.ErrDevelopment) {
 		t.Errorf("sign a test record: %v, want ErrDevelopment", err)
 	}

@@ -24,9 +24,11 @@ const (
 	methodWrap            = "wrap"
 	methodUnwrap          = "unwrap"
 	methodEncipherSecrets = "encipher-secrets"
+	methodSecretKCVs      = "secret-kcvs"
 	methodPutKey          = "put-key"
 	methodCloseChannel    = "close-channel"
 	methodStats           = "stats"
+	methodEnvironment     = "environment"
 )
 
 type nothing struct{}
@@ -125,6 +127,11 @@ type unwrapReply struct {
 
 type encipherRequest struct {
 	ID    uint64
+	Item  SealItem
+	Names []string
+}
+
+type secretKCVsRequest struct {
 	Item  SealItem
 	Names []string
 }

@@ -114,3 +114,32 @@ func TestKeycardHostTellsSCP03(t *testing.T) {
 		t.Errorf("exit status %d: %s", status, said)
 	}
 }
+
+// TestKeycardHostManagesAnSCP02Card: a host that no one here wrote opens SCP02
+// over PC/SC, lists, loads, installs, locks and deletes. It does not know 6Cxx, so
+// that a card with T=0 is beyond it.
+func TestKeycardHostManagesAnSCP02Card(t *testing.T) {
+	host, file := keycardHost(t), smallestCAP(t)
+	for name, blank := range map[string]func(*virtual.Blank){
+		"i=15": func(b *virtual.Blank) { b.SCP = 0x15 },
+		"i=55": func(b *virtual.Blank) { b.SCP = 0x55 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := virtual.LDSBlank(virtual.NewSerial(1, 1), virtual.Keys{Type: virtual.TripleDES, Version: 0x20, ENC: testKey, MAC: testKey, DEK: testKey})
+			blank(&b)
+			reader, env := inReader(t, b, map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return mrtd.New() }})
+			said := accepts(t, "", env, host, reader, "card", "list",
+				"load:"+file+":"+smallPackage, "install:"+smallPackage+":"+smallModule+":"+smallInstance, "list",
+				"lock:"+smallInstance, "list", "unlock:"+smallInstance, "delete:"+smallPackage, "list")
+			for _, want := range []string{"card OP_READY", "40 " + smallInstance + " 07", "40 " + smallInstance + " 87", smallPackage} {
+				if !strings.Contains(said, want) {
+					t.Errorf("the host does not tell %q:\n%s", want, said)
+				}
+			}
+			end := said[strings.LastIndex(said, "80 "):]
+			if strings.Contains(end, smallPackage) {
+				t.Errorf("after DELETE the host still lists the package:\n%s", end)
+			}
+		})
+	}
+}

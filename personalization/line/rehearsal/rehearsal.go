@@ -6,14 +6,12 @@ package rehearsal
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"sync"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/feeder"
 	"cardbureau/cardio/virtual"
-	"cardbureau/cardio/virtual/mrtd"
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/personalization/line"
 	"cardbureau/personalization/profile"
@@ -25,6 +23,7 @@ import (
 type Card struct {
 	Serial string
 	Chip   *virtual.Chip
+	Memory *nvm.Memory // what the chip keeps, for tests that compare cards
 }
 
 // Tray is a stack of blanks that several readers draw from, and the bins they
@@ -39,26 +38,22 @@ type Tray struct {
 // vault derives for each. It needs development keys.
 func NewTray(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uint16, n int) (*Tray, error) {
 	t := &Tray{bins: map[feeder.Bin][]*Card{}}
-	keys := chip.Keys["transport"]
 	for i := range n {
-		serial := virtual.NewSerial(batch, uint32(i+1))
-		kdd := serial.Bytes()
-		k, err := v.BlankKeys(ctx, vault.BlankKeysRequest{
-			KeySet: keys.Set, Diversification: keys.Template(), KeyBits: keys.Bits, KeyDiversificationData: kdd[:],
-		})
-		if err != nil {
-			return nil, fmt.Errorf("blank %s: %w", serial, err)
-		}
-		blank := virtual.LDSBlank(serial, virtual.Keys{Version: keys.Version, ENC: k.ENC, MAC: k.MAC, DEK: k.DEK})
-		blank.SCP = chip.GlobalPlatform.I[0]
-		c, err := virtual.New(virtual.Config{Memory: nvm.InMemory(), Blank: &blank, Applets: map[string]func() virtual.Applet{
-			virtual.LDSAID: func() virtual.Applet { return mrtd.New() },
-		}})
-		k.Zero()
+		blank, err := Blank(ctx, v, chip, batch, uint32(i+1))
 		if err != nil {
 			return nil, err
 		}
-		t.blanks = append(t.blanks, &Card{Serial: serial.String(), Chip: c})
+		mem := nvm.InMemory()
+		err = virtual.Manufacture(mem, blank)
+		blank.Keys.Zero()
+		if err != nil {
+			return nil, err
+		}
+		c, err := NewChip(mem)
+		if err != nil {
+			return nil, err
+		}
+		t.blanks = append(t.blanks, &Card{Serial: blank.Serial.String(), Chip: c, Memory: mem})
 	}
 	return t, nil
 }
@@ -166,7 +161,15 @@ type session struct {
 	card apdu.Card
 }
 
+// Transmit does for a chip that speaks T=0 what a reader does (ISO/IEC 7816-3
+// clause 12.2).
 func (s *session) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if s.chip.T0() {
+		var err error
+		if command, err = apdu.ForT0(command); err != nil {
+			return nil, err
+		}
+	}
 	return s.card.Transmit(ctx, command)
 }
 

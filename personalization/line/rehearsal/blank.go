@@ -1,0 +1,133 @@
+package rehearsal
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/jmrtd"
+	"cardbureau/cardio/virtual/mrtd"
+	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/personalization/profile"
+	"cardbureau/personalization/vault"
+)
+
+// software is a software applet that chip profiles name.
+type software struct {
+	file, module string // AIDs, in hexadecimal
+	version      [2]byte
+	privileges   uint32
+	code         func() virtual.Applet
+}
+
+// applets are the software applets by their name in chip profiles.
+var applets = map[string]software{
+	"lds": {
+		file: virtual.LDSLoadFileAID, module: virtual.LDSAID, version: [2]byte{1, 0}, privileges: virtual.PrivilegeCardReset,
+		code: func() virtual.Applet { return mrtd.New() },
+	},
+	"jmrtd": {
+		file: jmrtd.PackageAID, module: jmrtd.AID, version: [2]byte{9, 45},
+		code: func() virtual.Applet { return jmrtd.New() },
+	},
+	"jmrtd-pace": {
+		file: jmrtd.PackageAID, module: jmrtd.AID, version: [2]byte{10, 0},
+		code: func() virtual.Applet { return jmrtd.NewPACE() },
+	},
+}
+
+// NewChip powers a software card on the memory of a card that Blank described,
+// whichever of the software applets it carries.
+func NewChip(mem *nvm.Memory) (*virtual.Chip, error) {
+	code := map[string]func() virtual.Applet{}
+	for _, a := range applets {
+		code[virtual.ModuleKey(a.module, a.version)] = a.code
+	}
+	return virtual.New(virtual.Config{Memory: mem, Applets: code})
+}
+
+// Blank describes a software blank of a software chip's profile, with the
+// transport keys that the vault derives for it: development keys only. The caller
+// zeroes its keys.
+func Blank(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uint16, number uint32) (virtual.Blank, error) {
+	if !chip.IsVirtual() {
+		return virtual.Blank{}, fmt.Errorf("chip %s is no software card: only its maker makes blanks of it", chip.Name)
+	}
+	serial := serialOf(chip, batch, number)
+	kdd := serial.Bytes()
+	set := chip.Keys["transport"]
+	keys, err := v.BlankKeys(ctx, vault.BlankKeysRequest{
+		KeySet: set.Set, Diversification: set.Template(), KeyType: set.Type, KeyBits: set.Bits, KeyDiversificationData: kdd[:],
+	})
+	if err != nil {
+		return virtual.Blank{}, fmt.Errorf("blank %s: %w", serial, err)
+	}
+	blank, err := BlankWith(chip, batch, number, virtual.Keys{ENC: keys.ENC, MAC: keys.MAC, DEK: keys.DEK})
+	if err != nil {
+		keys.Zero()
+	}
+	return blank, err
+}
+
+func serialOf(chip *profile.Chip, batch uint16, number uint32) virtual.Serial {
+	s := virtual.NewSerial(batch, number)
+	copy(s.Fabricator[:], chip.CPLC.Fabricator)
+	copy(s.Type[:], chip.CPLC.Type)
+	return s
+}
+
+// BlankWith describes a software blank that plays a chip as its profile says:
+// answer to reset, protocol and options, quirks, timing, initial key version. Of a
+// chip that is no software card it carries the software LDS applet, to try the
+// profile on. The keys' version and type are those of the profile's transport keys.
+func BlankWith(chip *profile.Chip, batch uint16, number uint32, keys virtual.Keys) (virtual.Blank, error) {
+	set := chip.Keys["transport"]
+	keys.Version, keys.Type = set.Version, keyTypes[set.Type]
+	blank := virtual.Blank{
+		Serial: serialOf(chip, batch, number), Keys: keys,
+		Protocol: chip.Protocol().SCP, SCP: chip.Protocol().I, ISD: chip.GlobalPlatform.ISD,
+		Timing: virtual.Timing{PerCommand: chip.Timing.Command, PerByte: chip.Timing.Byte},
+	}
+	has := chip.Virtual
+	if has == nil {
+		has = &profile.Virtual{Installed: []string{"lds"}}
+		if atr, err := hex.DecodeString(string(chip.ATR)); err == nil && len(atr) > 0 {
+			blank.ATR = atr // one without dots
+		}
+	}
+	blank.T0 = has.T0
+	for _, q := range chip.Quirks {
+		blank.Quirks = append(blank.Quirks, virtual.Quirk(q))
+	}
+	if set.Version == initialVersion {
+		blank.Quirks = append(blank.Quirks, virtual.QuirkFactoryVersion)
+	}
+	for _, name := range append(append([]string{}, has.Installed...), has.Carries...) {
+		a, ok := applets[name]
+		if !ok {
+			return virtual.Blank{}, fmt.Errorf("chip %s: there is no software applet %q", chip.Name, name)
+		}
+		blank.LoadFiles = append(blank.LoadFiles, virtual.LoadFile{AID: aid(a.file), Version: a.version, Modules: [][]byte{aid(a.module)}})
+	}
+	for _, name := range has.Installed {
+		a := applets[name]
+		blank.Applications = append(blank.Applications, virtual.Installation{
+			AID: aid(a.module), Module: aid(a.module), LoadFile: aid(a.file), Privileges: a.privileges,
+		})
+	}
+	return blank, nil
+}
+
+// initialVersion is the version of the initial keys of some chips.
+const initialVersion = 0xFF
+
+var keyTypes = map[string]virtual.KeyType{"aes": virtual.AES, "3des": virtual.TripleDES}
+
+func aid(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

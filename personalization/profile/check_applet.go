@@ -1,0 +1,477 @@
+package profile
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/gp/cap"
+)
+
+func (s *Set) checkApplet(d *document, a *Applet) Problems {
+	c := appletChecker{checker: checker{doc: d}, applet: a, ids: map[string]bool{}, captured: map[string]bool{}, writing: map[[2]byte]bool{}}
+	c.name("applet", a.Name)
+	c.aid("$.aid", "an applet", a.AID)
+	c.quirks("applet", a.Quirks)
+	c.pkg()
+	c.reading()
+	if a.Plaintext != "" && strings.TrimSpace(a.Plaintext) == "" {
+		c.bad("$.plaintext", "plaintext is a sentence that says what is exposed")
+	}
+	for i := range a.Steps {
+		c.step(i, &a.Steps[i])
+	}
+	c.end()
+	return c.out
+}
+
+// appletChecker goes through an applet's steps and keeps what is known at each.
+type appletChecker struct {
+	checker
+	applet *Applet
+	ids    map[string]bool
+
+	channel, selected bool // what a command would go through
+	begun             bool // INSTALL [for personalization] without its STORE DATA yet
+	withISD           bool // the channel is one with the card manager
+	locks             bool // a step moves a life cycle or locks
+	putKeys           int
+	state             byte             // of the card, as set
+	writing           map[[2]byte]bool // class and instruction of commands that write
+	proved            bool
+	finalSeen         string
+	refused           bool // a write after the last final step is refused
+	provedLock        bool
+	dead              string // the step after which the card answers nothing more
+	captured          map[string]bool
+}
+
+func (c *appletChecker) pkg() {
+	p := c.applet.Package
+	if len(p.AID) > 0 {
+		c.aid("$.package.aid", "a package", p.AID)
+	}
+	if len(p.Module) > 0 {
+		c.aid("$.package.module", "a module", p.Module)
+	}
+	for i, h := range p.SHA256 {
+		if len(h) != sha256.Size {
+			c.bad(fmt.Sprintf("$.package.sha256[%d]", i), "a SHA-256 digest has 32 bytes, this one has %d", len(h))
+		}
+	}
+	if p.CAP != "" {
+		if _, _, err := c.applet.loadFile(); err != nil {
+			c.bad("$.package.cap", "%v", err)
+		}
+	}
+}
+
+// loadFile is the load file data block of the applet's CAP file, with its
+// SHA-256 digest, which must be one of those that are allowed.
+func (a *Applet) loadFile() (block, hash []byte, err error) {
+	f, err := cap.Read(a.capFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", a.Package.CAP, err)
+	}
+	if string(f.Package.AID) != string(a.Package.AID) {
+		return nil, nil, fmt.Errorf("%s holds package %X, and package.aid is %s", a.Package.CAP, f.Package.AID, a.Package.AID)
+	}
+	block = f.LoadFileDataBlock(cap.BlockOptions{})
+	if hash, err = cap.Hash(crypto.SHA256, block); err != nil {
+		return nil, nil, err
+	}
+	for _, h := range a.Package.SHA256 {
+		if string(h) == string(hash) {
+			return block, hash, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("the load file data block of %s has the digest %X, which is not among package.sha256", a.Package.CAP, hash)
+}
+
+func (c *appletChecker) reading() {
+	r := c.applet.Reading
+	for i, access := range r.Access {
+		if access != "pace" && access != "bac" {
+			c.bad(fmt.Sprintf("$.reading.access[%d]", i), "access %q is not known%s", access, suggest(access, []string{"pace", "bac"}))
+		}
+	}
+	if len(r.Access) == 0 {
+		c.bad("$.reading.access", "say how a reader opens the application: reading: { access: [pace, bac] }")
+	}
+	if !slices.Contains([]string{"chip-authentication", "active-authentication"}, r.ChipProof) {
+		c.bad("$.reading.chipProof", "say how the chip proves that it is no copy: chip-authentication or active-authentication%s",
+			suggest(r.ChipProof, []string{"chip-authentication", "active-authentication"}))
+	}
+}
+
+func (c *appletChecker) step(i int, st *Step) {
+	at := fmt.Sprintf("$.steps[%d]", i)
+	if st.ID == "" {
+		c.bad(at, "step %d has no id", i+1)
+	} else if c.ids[st.ID] {
+		c.bad(at+".id", "step id %q is used twice", st.ID)
+	}
+	c.ids[st.ID] = true
+	if n := st.actions(); n != 1 {
+		c.bad(at, "step %q has %d actions, it must have exactly one of %s", st.ID, n, strings.Join(actionNames, ", "))
+		return
+	}
+	if c.dead != "" {
+		c.bad(at, "step %q can never be reached: after step %q the card takes nothing more", st.ID, c.dead)
+	} else if c.provedLock {
+		c.bad(at, "step %q can never matter: the lock is proven already", st.ID)
+	}
+	c.kind(at, st)
+	c.context(at, st)
+	c.probe(at, st)
+	c.values(at, st)
+	c.action(at, st)
+	for _, n := range st.captures() {
+		if st.writes() {
+			c.bad(at, "what step %q captures is lost when a crash comes after it: read it with a command that changes nothing", st.ID)
+		}
+		c.captured[n] = true
+	}
+}
+
+// kind checks what the step says of itself, and its place among the final ones.
+func (c *appletChecker) kind(at string, st *Step) {
+	writes := st.writes()
+	switch {
+	case st.Kind != "" && st.Kind != Repeatable && st.Kind != Resumable && st.Kind != Final:
+		c.bad(at+".kind", "kind %q is not known%s", st.Kind, suggest(string(st.Kind), []string{"repeatable", "resumable", "final"}))
+	case writes && st.Kind == "":
+		c.bad(at, "step %q changes the card: say its kind (repeatable, resumable or final)", st.ID)
+	case st.Command != nil && !writes && st.Command.mayWrite():
+		c.bad(at, "step %q looks as if it changes the card (by its instruction, or by what it sends): say its kind", st.ID)
+	case !writes && st.Kind != "":
+		c.bad(at+".kind", "step %q changes nothing on the card: leave its kind out", st.ID)
+	case (st.SetStatus != nil || st.Lock != nil) && st.Kind != Final:
+		c.bad(at+".kind", "step %q moves a life cycle, which cannot be undone: its kind is final", st.ID)
+	case st.Kind == Final && st.Probe == nil:
+		c.bad(at, "final step %q has no probe: after a crash nobody could tell whether it was done", st.ID)
+	case st.PutKey != nil && st.Probe == nil:
+		c.bad(at, "step %q has no probe: after a crash nobody could tell which keys the card has", st.ID)
+	case (st.InstallApplet != nil || st.MakeSelectable != nil || st.Load != nil || st.GenerateKey != nil || st.Kind == Resumable) && st.Probe == nil:
+		c.bad(at, "step %q cannot be sent twice and has no probe: after a crash nobody could tell whether it was done", st.ID)
+	case st.Kind == Final && !c.proved:
+		c.bad(at, "final step %q comes before the proof: an unproven card would be locked", st.ID)
+	}
+	if !writes {
+		return
+	}
+	if c.finalSeen != "" && st.Kind != Final {
+		c.bad(at, "step %q writes after final step %q: move it before the proof", st.ID, c.finalSeen)
+	}
+	// What was proven before is not what the card holds now.
+	c.proved = c.proved && st.Kind == Final
+	c.refused, c.provedLock = false, false
+	if st.Kind == Final {
+		c.finalSeen = st.ID
+	}
+}
+
+// context checks that something is selected or open for the step to go to.
+func (c *appletChecker) context(at string, st *Step) {
+	if st.OpenChannel != nil || st.Select != nil || st.Prove != "" {
+		clear(c.captured) // a resume may begin here
+	}
+	switch {
+	case st.OpenChannel != nil:
+		c.channel, c.selected, c.begun = true, false, false
+		c.withISD = st.OpenChannel.With == "" || st.OpenChannel.With == "isd"
+		if with := st.OpenChannel.With; with != "" && with != "isd" && with != "applet" {
+			if _, err := parseAID(with); err != nil {
+				c.bad(at+".open-channel.with", "with is isd, applet or an AID of 5 to 16 bytes, not %q", with)
+			}
+		}
+		if l := st.OpenChannel.Level; len(l) > 1 {
+			c.bad(at+".open-channel.level", "level must be 1 byte")
+		}
+	case st.Select != nil:
+		c.channel, c.selected = false, true
+		if len(st.Select.AID) > 0 {
+			c.aid(at+".select.aid", "what is selected", st.Select.AID)
+		}
+	case st.Prove != "":
+		c.channel, c.selected = false, false // the card is reset
+	case st.needsChannel() && !c.channel:
+		c.bad(at, "step %q needs a secure channel: put an open-channel step before it", st.ID)
+	case c.withISD && !c.begun && (st.Store != nil || st.Refused != nil && st.Refused.Command == nil):
+		c.bad(at, "STORE DATA of step %q would go to the card manager: put install-for-personalization before it, one for each sequence", st.ID)
+	case !c.channel && !c.selected:
+		c.bad(at, "step %q reaches nothing: put a select or open-channel step before it", st.ID)
+	}
+}
+
+func (c *appletChecker) probe(at string, st *Step) {
+	p := st.Probe
+	if p == nil {
+		return
+	}
+	at += ".probe"
+	n := 0
+	for _, has := range []bool{p.KeyVersion != "", len(p.ApplicationState) > 0, p.CardState != "", p.Installed, p.Loaded, p.Answer != nil} {
+		if has {
+			n++
+		}
+	}
+	switch {
+	case n != 1:
+		c.bad(at, "a probe asks exactly one thing: key-version, application-state, card-state, installed, loaded or answer")
+	case !st.writes():
+		c.bad(at, "step %q changes nothing on the card: it needs no probe", st.ID)
+	case len(p.ApplicationState) > 1:
+		c.bad(at+".application-state", "a life cycle state has 1 byte")
+	case p.CardState != "" && cardStates[p.CardState] == 0:
+		c.bad(at+".card-state", "card state %q is not known%s", p.CardState, suggest(p.CardState, keys(cardStates)))
+	case st.PutKey != nil && p.KeyVersion != st.PutKey.With:
+		c.bad(at, "the probe of a put-key asks for the keys that it puts: key-version: %s", st.PutKey.With)
+	case st.SetStatus != nil && st.SetStatus.Card != "" && p.CardState != st.SetStatus.Card:
+		c.bad(at, "the probe asks for the state that the step sets: card-state: %s", st.SetStatus.Card)
+	case st.SetStatus != nil && len(st.SetStatus.Application) == 1 && string(p.ApplicationState) != string(st.SetStatus.Application):
+		c.bad(at, "the probe asks for the state that the step sets: application-state: \"%s\"", st.SetStatus.Application)
+	case p.Answer != nil && c.applet.finalHeader(p.Answer.Header):
+		c.bad(at+".answer.header", "the probe sends the very command of a final step: a probe changes nothing")
+	case p.Loaded && len(c.applet.Package.AID) == 0:
+		c.bad(at+".loaded", "the applet names no package: add package: { aid: … }")
+	case p.Answer != nil:
+		c.statuses(at+".answer.done", p.Answer.Done, true)
+		c.statuses(at+".answer.pending", p.Answer.Pending, true)
+		for _, h := range p.Answer.Done {
+			if slices.ContainsFunc(p.Answer.Pending, func(o Hex) bool { return string(o) == string(h) }) {
+				c.bad(at+".answer", "status %s says both done and pending", h)
+			}
+		}
+	}
+}
+
+func (c *appletChecker) statuses(at string, list []Hex, needed bool) {
+	if needed && len(list) == 0 {
+		c.bad(at, "list at least one status word")
+	}
+	for _, h := range list {
+		if len(h) != 2 {
+			c.bad(at, "a status word has 2 bytes, %s has %d", h, len(h))
+		}
+	}
+}
+
+// values checks every name that the step uses.
+func (c *appletChecker) values(at string, st *Step) {
+	for _, v := range st.values() {
+		for _, r := range v.value.references() {
+			path := at + "." + v.path
+			enciphered := st.Store != nil && st.Store.Enciphered
+			switch {
+			case strings.HasPrefix(r.name, loopPrefix):
+				if _, number := loopNumbers[r.name]; strings.HasSuffix(v.path, ".header") && !number {
+					c.bad(path, "%s in a header would stand in every trace: put it into data", r.name)
+				}
+				if !slices.Contains(v.loop, r.name) {
+					c.bad(path, "%s means nothing here%s", r.name, suggest(r.name, slices.Clone(v.loop)))
+				}
+			case strings.HasPrefix(r.name, capturePrefix):
+				if !c.captured[r.name] {
+					c.bad(path, "no command since the last select or open-channel captures %s%s", r.name, suggest(r.name, keys(c.captured)))
+				}
+			case !slices.Contains(elements, r.name):
+				c.bad(path, "element %q is not known%s", r.name, suggest(r.name, slices.Clone(elements)))
+			case strings.HasSuffix(v.path, ".header"):
+				c.bad(path, "%s in a header would stand in every trace: headers are digits, numbers of a loop and what was captured; put it into data", r.name)
+			case strings.HasPrefix(r.name, filePrefix) && !slices.Contains(publicFiles, r.name) && !c.channel && c.applet.Plaintext == "":
+				c.bad(path, "%s would travel in the clear: send it through a secure channel, or say under plaintext what is exposed", r.name)
+			case strings.HasPrefix(r.name, filePrefix) && enciphered:
+				c.bad(path, "secrets are stored enciphered and files are not: %q does not fit enciphered: true", r.name)
+			case strings.HasPrefix(r.name, secretPrefix) && r.how == "" && !enciphered && c.applet.Plaintext == "":
+				c.bad(path, "%s would travel in the clear: secrets are stored enciphered, or as encipher(%s); an applet that takes them no other way says so under plaintext", r.name, r.name)
+			case r.how == "kcv" && !slices.Contains(keySecrets, r.name):
+				c.bad(path, "%s is no key, so it has no key check value", r.name)
+			case (r.how != "" || enciphered) && !c.channel:
+				c.bad(path, "%s is enciphered under a secure channel's keys, and none is open here", r.name)
+			}
+		}
+		if v.value.Empty() && strings.HasSuffix(v.path, ".header") {
+			c.bad(at+"."+v.path, "a command needs a header of 4 bytes: CLA INS P1 P2")
+		}
+		if n, known := v.value.headerSize(); known && strings.HasSuffix(v.path, ".header") && !v.value.Empty() && n != 4 {
+			c.bad(at+"."+v.path, "a header has 4 bytes, CLA INS P1 P2, this one comes to %d", n)
+		}
+		if refs := v.value.references(); strings.HasPrefix(v.path, "probe.") && len(refs) > 0 {
+			c.bad(at+"."+v.path, "a probe is made of digits alone: after a crash %s may not be known", refs[0].name)
+		}
+	}
+}
+
+// action checks what only one action has.
+func (c *appletChecker) action(at string, st *Step) {
+	switch {
+	case st.Prove == "lds":
+		c.proved = true
+	case st.Prove == "locked":
+		c.provedLock = c.finalSeen != "" && c.refused
+	case st.Prove != "":
+		c.bad(at+".prove", "proof %q is not known%s", st.Prove, suggest(st.Prove, []string{"lds", "locked"}))
+	case st.Load != nil:
+		if c.applet.Package.CAP == "" || len(c.applet.Package.SHA256) == 0 {
+			c.bad(at, "step %q loads the applet's package: add package: { aid: …, cap: …, sha256: [ … ] }", st.ID)
+		}
+	case st.InstallApplet != nil:
+		if len(c.applet.Package.AID) == 0 {
+			c.bad(at, "step %q installs from the applet's package: add package: { aid: … }", st.ID)
+		}
+		c.privileges(at+".install.privileges", st.InstallApplet.Privileges)
+	case st.MakeSelectable != nil:
+		c.privileges(at+".make-selectable.privileges", st.MakeSelectable.Privileges)
+	case st.Install != nil:
+		c.begun = true
+	case st.Store != nil:
+		c.begun = false
+		c.writing[[2]byte{0x80, 0xE2}] = true // STORE DATA
+		if len(st.Store.DGIs) == 0 {
+			c.bad(at+".store", "list the data groupings: dgis: [ { dgi: \"0101\", value: file.dg1 } ]")
+		}
+		for j, g := range st.Store.DGIs {
+			if len(g.DGI) != 2 {
+				c.bad(fmt.Sprintf("%s.store.dgis[%d].dgi", at, j), "a DGI has 2 bytes, this one has %d", len(g.DGI))
+			}
+			if refs := g.Value.references(); st.Store.Enciphered && !g.Value.Empty() && (len(refs) != 1 || len(g.Value.terms) != 1 || refs[0].how != "") {
+				c.bad(fmt.Sprintf("%s.store.dgis[%d].value", at, j), "a value that is stored enciphered is one secret, such as secret.pin")
+			}
+		}
+	case st.Files != nil:
+		c.files(at+".files", st.Files)
+	case st.Records != nil:
+		for j, r := range st.Records.List {
+			if r.SFI < 1 || r.SFI > 30 || r.Number < 1 || r.Number > 254 {
+				c.bad(fmt.Sprintf("%s.records.list[%d]", at, j), "a short file identifier is 1 to 30, a record number 1 to 254")
+			}
+		}
+	case st.PutData != nil:
+		for j, o := range st.PutData.List {
+			if n := len(o.Tag); n < 1 || n > 2 {
+				c.bad(fmt.Sprintf("%s.put-data.list[%d].tag", at, j), "a tag has 1 or 2 bytes, this one has %d", n)
+			}
+		}
+	case st.SetStatus != nil:
+		c.setStatus(at, st)
+	case st.Refused != nil:
+		c.refusal(at, st.Refused)
+	}
+	if st.PutKey != nil {
+		c.putKeys++
+		if st.PutKey.Replace == st.PutKey.With {
+			c.bad(at+".put-key", "key set %q would be replaced by itself", st.PutKey.With)
+		}
+	}
+	c.locks = c.locks || st.Lock != nil || st.SetStatus != nil
+	if st.Lock != nil && len(st.Lock.Expect) > 0 {
+		c.bad(at+".lock.expect", "a lock that is not confirmed by 9000 is none: leave expect out")
+	}
+	for _, cmd := range st.commands() {
+		if h, ok := cmd.Header.prefix(); ok && st.writes() {
+			c.writing[h] = true
+		}
+		c.chunk(at, cmd)
+		if cmd.Le < 0 || cmd.Le > apdu.MaxExtendedNe {
+			c.bad(at, "le is 0 to 65536")
+		}
+		c.statuses(at, cmd.Expect, false)
+	}
+}
+
+func (c *appletChecker) privileges(at string, h Hex) {
+	if n := len(h); n != 0 && n != 1 && n != 3 {
+		c.bad(at, "privileges have 1 or 3 bytes, these have %d", n)
+	}
+}
+
+func (c *appletChecker) files(at string, f *Files) {
+	if len(f.List) == 0 {
+		c.bad(at, "list the files: list: [ { fid: \"0101\", value: file.dg1 } ]")
+	}
+	seen := map[string]bool{}
+	for j, file := range f.List {
+		if len(file.FID) != 2 {
+			c.bad(fmt.Sprintf("%s.list[%d].fid", at, j), "a file identifier has 2 bytes, this one has %d", len(file.FID))
+		}
+		if seen[string(file.FID)] {
+			c.bad(fmt.Sprintf("%s.list[%d].fid", at, j), "file %s is written twice", file.FID)
+		}
+		seen[string(file.FID)] = true
+	}
+	if f.Chunk < 0 {
+		c.bad(at+".chunk", "a chunk has at least 1 byte")
+	}
+}
+
+func (c *appletChecker) chunk(at string, cmd *Command) {
+	if cmd.Chunk == nil {
+		return
+	}
+	if cmd.Chunk.Size < 1 || cmd.Chunk.Max < 1 || cmd.Chunk.Max > maxUpdates {
+		c.bad(at, "a chunk loop is bounded: say size, at least 1, and max, 1 to %d", maxUpdates)
+	}
+	if cmd.Chunk.Max > maxIndex && cmd.usesIndex() {
+		c.bad(at, "it.index counts to %d: at most %d parts", maxIndex-1, maxIndex)
+	}
+	if len(cmd.Chunk.Last) > 1 {
+		c.bad(at, "last is the bits of P1, 1 byte")
+	}
+}
+
+func (c *appletChecker) setStatus(at string, st *Step) {
+	s := st.SetStatus
+	defer func() { c.state = max(c.state, cardStates[s.Card]) }()
+	switch {
+	case (s.Card != "") == (len(s.Application) > 0):
+		c.bad(at+".set-status", "say either card or application")
+	case s.Card != "" && cardStates[s.Card] == 0:
+		c.bad(at+".set-status.card", "card state %q is not known%s", s.Card, suggest(s.Card, keys(cardStates)))
+	case s.Card != "" && cardStates[s.Card] < c.state:
+		c.bad(at+".set-status.card", "a card does not go back to %s (GPC_SPE_034 figure 5-1)", s.Card)
+	case s.Card == "terminated" || s.Card == "card-locked":
+		c.dead = st.ID
+	case len(s.Application) > 1:
+		c.bad(at+".set-status.application", "a life cycle state has 1 byte")
+	}
+}
+
+func (c *appletChecker) refusal(at string, r *Refused) {
+	c.refused = c.finalSeen != ""
+	c.begun = false
+	switch {
+	case (r.Command != nil) == (len(r.DGI) > 0):
+		c.bad(at+".refused", "say either dgi or command")
+	case r.Command == nil && len(r.DGI) != 2:
+		c.bad(at+".refused.dgi", "a DGI has 2 bytes, this one has %d", len(r.DGI))
+	case len(r.Status) != 2:
+		c.bad(at+".refused", "refused needs a status of 2 bytes")
+	case r.Status[0] != 0x69 && r.Status[0] != 0x6A:
+		c.bad(at+".refused.status", "status %s does not say that the card refuses to be written: that is 69xx or 6Axx", r.Status)
+	}
+	if r.Command == nil {
+		return
+	}
+	if h, ok := r.Command.Header.prefix(); ok && !c.writing[h] {
+		c.bad(at+".refused.command.header", "what is refused must be a write: no earlier step writes with %02X%02X", h[0], h[1])
+	}
+}
+
+// end checks what the steps must come to together.
+func (c *appletChecker) end() {
+	if !c.proved {
+		c.bad("$.steps", "no step proves the card as it was written: add prove: lds before the final steps")
+	}
+	if c.putKeys == 0 {
+		c.bad("$.steps", "no step replaces the transport keys: whoever made the blank could change the card, add put-key before the proof")
+	}
+	if c.finalSeen == "" || !c.locks {
+		c.bad("$.steps", "no final step locks the card: add lock or set-status after the proof")
+	} else if !c.provedLock {
+		c.bad("$.steps", "the lock is not proven: end with a write that is refused and prove: locked")
+	}
+}

@@ -1,0 +1,456 @@
+package profile
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"cardbureau/cardio/apdu"
+)
+
+// Kind says what may be done with a step whose result is not known.
+type Kind string
+
+// The kinds of steps. A step without a kind changes nothing on the card.
+const (
+	Repeatable Kind = "repeatable" // may be sent again in whole
+	Resumable  Kind = "resumable"  // may be continued where it stopped
+	Final      Kind = "final"      // cannot be undone
+)
+
+// Step is one step of an applet's personalization: exactly one action.
+type Step struct {
+	ID    string `yaml:"id"`
+	Kind  Kind   `yaml:"kind"`
+	Probe *Probe `yaml:"probe"`
+
+	Select         *Select         `yaml:"select"`
+	OpenChannel    *OpenChannel    `yaml:"open-channel"`
+	Load           *LoadPackage    `yaml:"load"`
+	InstallApplet  *InstallApplet  `yaml:"install"`
+	MakeSelectable *MakeSelectable `yaml:"make-selectable"`
+	Install        *Install        `yaml:"install-for-personalization"`
+	Store          *Store          `yaml:"store"`
+	Files          *Files          `yaml:"files"`
+	Records        *Records        `yaml:"records"`
+	PutData        *PutData        `yaml:"put-data"`
+	PutKey         *PutKey         `yaml:"put-key"`
+	GenerateKey    *Command        `yaml:"generate-key"`
+	Command        *Command        `yaml:"command"`
+	SetStatus      *SetStatus      `yaml:"set-status"`
+	Lock           *Command        `yaml:"lock"`
+	Refused        *Refused        `yaml:"refused"`
+	Prove          string          `yaml:"prove"`
+}
+
+// Select selects an application in the clear: what follows goes to it without
+// secure messaging.
+type Select struct {
+	AID Hex `yaml:"aid"` // empty: the applet's
+}
+
+// OpenChannel selects a security domain, or an application that speaks for its
+// own, and opens a secure channel with one of the chip's key sets.
+type OpenChannel struct {
+	Keys string `yaml:"keys"`
+	// With is isd (also when empty), applet, or an AID.
+	With  string `yaml:"with"`
+	Level Hex    `yaml:"level"` // empty: the chip's
+}
+
+// LoadPackage is INSTALL [for load] and LOAD of the applet's package (GPC_SPE_034
+// 11.5.2.3.1, 11.6).
+type LoadPackage struct {
+	Domain Hex `yaml:"domain"` // security domain that it goes to; empty: the selected one
+}
+
+// InstallApplet is INSTALL [for install], by default also [for make selectable]
+// (GPC_SPE_034 11.5.2.3.2).
+type InstallApplet struct {
+	Privileges Hex   `yaml:"privileges"` // 3 bytes; empty: none
+	Parameters Value `yaml:"parameters"` // C9: the application's own
+	// InstalledOnly leaves it installed; a make-selectable step follows.
+	InstalledOnly bool `yaml:"installed-only"`
+}
+
+// MakeSelectable is INSTALL [for make selectable] (GPC_SPE_034 11.5.2.3.3).
+type MakeSelectable struct {
+	Privileges Hex `yaml:"privileges"`
+}
+
+// Install is INSTALL [for personalization] of the applet: STORE DATA that
+// follows goes to it (GPC_SPE_034 11.5.2.3.6).
+type Install struct{}
+
+// Store is one sequence of STORE DATA commands (GPC_SPE_034 11.11): the
+// DGIs as one stream, cut into blocks as large as the channel carries.
+type Store struct {
+	Enciphered bool  `yaml:"enciphered"` // values are enciphered under the DEK
+	DGIs       []DGI `yaml:"dgis"`
+}
+
+// DGI is one data grouping: a two-byte identifier and a value. No value
+// is an empty one.
+type DGI struct {
+	DGI   Hex   `yaml:"dgi"`
+	Value Value `yaml:"value"`
+}
+
+// Command is a command of the application's own. Its header is four bytes; le is
+// how many bytes of answer are asked for, 256 for all.
+type Command struct {
+	Header Value  `yaml:"header"`
+	Data   Value  `yaml:"data"`
+	Le     int    `yaml:"le"`
+	Expect []Hex  `yaml:"expect"` // status words to go on after; none: 9000
+	Chunk  *Chunk `yaml:"chunk"`
+	// Capture names parts of the answer: captured.NAME in later steps.
+	Capture map[string]Field `yaml:"capture"`
+}
+
+// Chunk sends a command once for each part of a value: it.chunk is the part,
+// it.offset its offset in two bytes, it.index its number in one, from 00.
+type Chunk struct {
+	Of   Value `yaml:"of"`
+	Size int   `yaml:"size"` // bytes of a part
+	Max  int   `yaml:"max"`  // parts at most
+	Last Hex   `yaml:"last"` // bits that are set in P1 of the last command, 1 byte
+}
+
+// Field is a part of a response: bytes "2..9" or "2..", or the value of a data
+// object "tag 7F49/86".
+type Field struct {
+	first, last int // last < 0: to the end
+	tags        []uint32
+	text        string
+}
+
+// UnmarshalYAML reads a field.
+func (f *Field) UnmarshalYAML(n ast.Node) error {
+	tok := n.GetToken()
+	parsed, err := parseField(tok.Value)
+	if err != nil {
+		return &Problem{Line: tok.Position.Line, Col: tok.Position.Column, Message: err.Error()}
+	}
+	*f = parsed
+	return nil
+}
+
+func parseField(text string) (f Field, err error) {
+	bad := fmt.Errorf("%q is no part of a response: write bytes as \"2..9\" or \"2..\", or a data object as \"tag 7F49/86\"", text)
+	f.text = text
+	if rest, ok := strings.CutPrefix(text, "tag "); ok {
+		for _, s := range strings.Split(rest, "/") {
+			n, err := strconv.ParseUint(strings.TrimSpace(s), 16, 24)
+			if err != nil || n == 0 {
+				return f, bad
+			}
+			f.tags = append(f.tags, uint32(n))
+		}
+		return f, nil
+	}
+	from, to, ok := strings.Cut(text, "..")
+	if !ok {
+		return f, bad
+	}
+	if f.first, err = strconv.Atoi(from); err != nil || f.first < 0 {
+		return f, bad
+	}
+	if f.last = -1; to == "" {
+		return f, nil
+	}
+	if f.last, err = strconv.Atoi(to); err != nil || f.last < f.first {
+		return f, bad
+	}
+	return f, nil
+}
+
+// Files writes elementary files: each is created where a create command is
+// given, selected, and written in parts. In its values it.fid is the file
+// identifier, it.value the whole content.
+type Files struct {
+	Create *Command `yaml:"create"`
+	Select *Command `yaml:"select"` // left out: SELECT by identifier, 00A4020C
+	Update *Command `yaml:"update"` // left out: UPDATE BINARY, 00D6
+	Chunk  int      `yaml:"chunk"`  // bytes of one update; left out: as many as fit
+	List   []File   `yaml:"list"`
+}
+
+// File is one elementary file.
+type File struct {
+	FID   Hex   `yaml:"fid"` // 2 bytes
+	Value Value `yaml:"value"`
+}
+
+// Records writes records of the files with these short identifiers: UPDATE
+// RECORD (ISO/IEC 7816-4 11.4.4), or a command in which it.record is the number,
+// it.reference P2 of UPDATE RECORD, it.sfi the identifier and it.value the
+// record.
+type Records struct {
+	Update *Command `yaml:"update"`
+	List   []Record `yaml:"list"`
+}
+
+// Record is one record of a file.
+type Record struct {
+	SFI    int   `yaml:"sfi"`
+	Number int   `yaml:"number"`
+	Value  Value `yaml:"value"`
+}
+
+// PutData writes data objects: PUT DATA (ISO/IEC 7816-4 11.5.3), or a command in
+// which it.tag is the tag in two bytes and it.value the value.
+type PutData struct {
+	Update *Command `yaml:"update"`
+	List   []Object `yaml:"list"`
+}
+
+// Object is one data object.
+type Object struct {
+	Tag   Hex   `yaml:"tag"` // 1 or 2 bytes
+	Value Value `yaml:"value"`
+}
+
+// PutKey replaces one of the chip's key sets by another, or adds one (GPC_SPE_034
+// 11.8), and checks the key check values that the card returns.
+type PutKey struct {
+	Replace string `yaml:"replace"`
+	With    string `yaml:"with"`
+}
+
+// SetStatus moves a life cycle (GPC_SPE_034 11.10): the card's, or the
+// application's.
+type SetStatus struct {
+	Card        string `yaml:"card"`        // op-ready, initialized, secured, card-locked, terminated
+	Application Hex    `yaml:"application"` // 1 byte
+}
+
+// Refused sends a write that the card must refuse with the given status word: a
+// DGI by STORE DATA, or a command.
+type Refused struct {
+	DGI     Hex      `yaml:"dgi"`
+	Command *Command `yaml:"command"`
+	Status  Hex      `yaml:"status"` // 2 bytes
+}
+
+// Probe reads from the card whether a step is done: exactly one question.
+type Probe struct {
+	KeyVersion       string        `yaml:"key-version"`       // the key information template lists this key set's version
+	ApplicationState Hex           `yaml:"application-state"` // GET STATUS reports this life cycle state, 1 byte
+	CardState        string        `yaml:"card-state"`        // GET STATUS reports this card life cycle state, or a later one
+	Installed        bool          `yaml:"installed"`         // GET STATUS lists the application
+	Loaded           bool          `yaml:"loaded"`            // GET STATUS lists the applet's package
+	Answer           *ProbeCommand `yaml:"answer"`            // what the application answers to a command that changes nothing
+}
+
+// ProbeCommand selects the applet in the clear and sends it a command that
+// changes nothing. Any other status word than those listed is an error.
+type ProbeCommand struct {
+	Header  Value `yaml:"header"`
+	Data    Value `yaml:"data"`
+	Le      int   `yaml:"le"`
+	Done    []Hex `yaml:"done"`    // status words that say: done
+	Pending []Hex `yaml:"pending"` // status words that say: not done
+}
+
+// Card life cycle states (GPC_SPE_034 table 11-6).
+var cardStates = map[string]byte{
+	"op-ready": 0x01, "initialized": 0x07, "secured": 0x0F, "card-locked": 0x7F, "terminated": 0xFF,
+}
+
+// writes reports whether the step changes the card's contents.
+func (st *Step) writes() bool {
+	return st.Load != nil || st.InstallApplet != nil || st.MakeSelectable != nil || st.Store != nil || st.Files != nil ||
+		st.Records != nil || st.PutData != nil || st.PutKey != nil || st.GenerateKey != nil || st.SetStatus != nil ||
+		st.Lock != nil || st.Command != nil && st.Kind != ""
+}
+
+// needsChannel reports whether the step can only be sent through a secure
+// channel with a security domain.
+func (st *Step) needsChannel() bool {
+	return st.Load != nil || st.InstallApplet != nil || st.MakeSelectable != nil || st.Install != nil || st.Store != nil ||
+		st.PutKey != nil || st.SetStatus != nil || st.Refused != nil && st.Refused.Command == nil
+}
+
+// actionNames are the actions of a step as they are written.
+var actionNames = []string{
+	"select", "open-channel", "load", "install", "make-selectable", "install-for-personalization", "store", "files",
+	"records", "put-data", "put-key", "generate-key", "command", "set-status", "lock", "refused", "prove",
+}
+
+func (st *Step) actions() (n int) {
+	for _, has := range []bool{
+		st.Select != nil, st.OpenChannel != nil, st.Load != nil, st.InstallApplet != nil, st.MakeSelectable != nil, st.Install != nil,
+		st.Store != nil, st.Files != nil, st.Records != nil, st.PutData != nil, st.PutKey != nil, st.GenerateKey != nil,
+		st.Command != nil, st.SetStatus != nil, st.Lock != nil, st.Refused != nil, st.Prove != "",
+	} {
+		if has {
+			n++
+		}
+	}
+	return n
+}
+
+// placed is a value of a step with its path below the step, and the loop names
+// that it may use.
+type placed struct {
+	path  string
+	value *Value
+	loop  []string
+}
+
+// values lists every value of a step.
+func (st *Step) values() (out []placed) {
+	command := func(path string, c *Command, loop ...string) {
+		if c == nil {
+			return
+		}
+		if c.Chunk != nil {
+			out = append(out, placed{path + ".chunk.of", &c.Chunk.Of, loop})
+			loop = append(append([]string{}, loop...), "it.chunk", "it.offset", "it.index")
+		}
+		out = append(out, placed{path + ".header", &c.Header, loop}, placed{path + ".data", &c.Data, loop})
+	}
+	if st.InstallApplet != nil {
+		out = append(out, placed{"install.parameters", &st.InstallApplet.Parameters, nil})
+	}
+	if st.Store != nil {
+		for i := range st.Store.DGIs {
+			out = append(out, placed{fmt.Sprintf("store.dgis[%d].value", i), &st.Store.DGIs[i].Value, nil})
+		}
+	}
+	if f := st.Files; f != nil {
+		command("files.create", f.Create, "it.fid", "it.value")
+		command("files.select", f.Select, "it.fid", "it.value")
+		command("files.update", f.Update, "it.fid", "it.value", "it.chunk", "it.offset", "it.index")
+		for i := range f.List {
+			out = append(out, placed{fmt.Sprintf("files.list[%d].value", i), &f.List[i].Value, nil})
+		}
+	}
+	if r := st.Records; r != nil {
+		command("records.update", r.Update, "it.record", "it.reference", "it.sfi", "it.value")
+		for i := range r.List {
+			out = append(out, placed{fmt.Sprintf("records.list[%d].value", i), &r.List[i].Value, nil})
+		}
+	}
+	if d := st.PutData; d != nil {
+		command("put-data.update", d.Update, "it.tag", "it.value")
+		for i := range d.List {
+			out = append(out, placed{fmt.Sprintf("put-data.list[%d].value", i), &d.List[i].Value, nil})
+		}
+	}
+	command("generate-key", st.GenerateKey)
+	command("command", st.Command)
+	command("lock", st.Lock)
+	if st.Refused != nil {
+		command("refused.command", st.Refused.Command)
+	}
+	if st.Probe != nil && st.Probe.Answer != nil {
+		out = append(out, placed{"probe.answer.header", &st.Probe.Answer.Header, nil}, placed{"probe.answer.data", &st.Probe.Answer.Data, nil})
+	}
+	return out
+}
+
+// own lists the commands that the step itself is.
+func (st *Step) own() []*Command {
+	var out []*Command
+	for _, c := range []*Command{st.GenerateKey, st.Command, st.Lock} {
+		if c != nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// commands lists every command that the profile gives for a step, in loops too.
+func (st *Step) commands() (out []*Command) {
+	out = st.own()
+	add := func(c *Command) {
+		if c != nil {
+			out = append(out, c)
+		}
+	}
+	if st.Files != nil {
+		add(st.Files.Create)
+		add(st.Files.Select)
+		add(or(st.Files.Update, updateBinary))
+	}
+	if st.Records != nil {
+		add(or(st.Records.Update, updateRecord))
+	}
+	if st.PutData != nil {
+		add(or(st.PutData.Update, putData))
+	}
+	return out
+}
+
+// writingInstructions change a card in ISO/IEC 7816-4, -8, -9 and GlobalPlatform:
+// of these classes, a command with one of them is no reading.
+var writingInstructions = []byte{
+	0x04, 0x0C, 0x0E, 0x0F, 0x10, 0x24, 0x2C, 0x44, 0x46, 0xD0, 0xD1, 0xD2, 0xD6, 0xD7, 0xD8, 0xDA, 0xDB, 0xDC, 0xDD,
+	0xE0, 0xE2, 0xE4, 0xE6, 0xE8, 0xF0,
+}
+
+// mayWrite reports whether a command that is said to change nothing looks
+// otherwise.
+func (c *Command) mayWrite() bool {
+	for _, r := range c.Data.references() {
+		if strings.HasPrefix(r.name, filePrefix) || strings.HasPrefix(r.name, secretPrefix) {
+			return true
+		}
+	}
+	h, ok := c.Header.prefix()
+	standard := h[0]&0xF0 == 0x00 || h[0]&0xF0 == 0x80
+	return ok && standard && slices.Contains(writingInstructions, h[1])
+}
+
+// finalHeader reports whether a header is that of a final step.
+func (a *Applet) finalHeader(header Value) bool {
+	b, ok := header.constant()
+	for i := range a.Steps {
+		for _, c := range a.Steps[i].own() {
+			if h, constant := c.Header.constant(); ok && constant && a.Steps[i].Kind == Final && string(h) == string(b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// captures lists the names of what the step takes from responses.
+func (st *Step) captures() (names []string) {
+	for _, c := range st.own() {
+		for n := range c.Capture {
+			names = append(names, capturePrefix+n)
+		}
+	}
+	return names
+}
+
+// uses reports whether the step needs one of the captured names.
+func (st *Step) uses(captured map[string]bool) bool {
+	for _, p := range st.values() {
+		for _, r := range p.value.references() {
+			if captured[r.name] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func statusWords(list []Hex) []apdu.StatusWord {
+	if len(list) == 0 {
+		return []apdu.StatusWord{apdu.SWSuccess}
+	}
+	out := make([]apdu.StatusWord, 0, len(list))
+	for _, h := range list {
+		if len(h) == 2 {
+			out = append(out, apdu.StatusWord(h[0])<<8|apdu.StatusWord(h[1]))
+		}
+	}
+	return out
+}

@@ -1,0 +1,59 @@
+package vault
+
+import (
+	"context"
+	"crypto/des"
+	"fmt"
+)
+
+// secretKCVs makes the key check values of named secrets that are keys. Three
+// bytes of a key enciphered zeros give nothing of it away.
+func (s *Service) secretKCVs(ctx context.Context, in *secretKCVsRequest) (*encipherReply, error) {
+	e, err := s.cardSecrets(ctx, in.Item)
+	if err != nil {
+		return nil, err
+	}
+	defer e.zero()
+	out := &encipherReply{Values: make(map[string][]byte, len(in.Names))}
+	for _, name := range in.Names {
+		value, ok := e[name]
+		if !ok || !keySecrets[name] {
+			return nil, fmt.Errorf("%w: the card's secrets have no key %q", ErrRequest, name)
+		}
+		for k := value; len(k) >= desKeySize; k = k[desKeySize:] {
+			kcv, err := desKCV(k[:desKeySize])
+			if err != nil {
+				return nil, err
+			}
+			out.Values[name] = append(out.Values[name], kcv...)
+		}
+	}
+	return out, nil
+}
+
+// keySecrets are the secrets that are 3DES keys of two parts, one or more.
+var keySecrets = map[string]bool{SecretBAC: true}
+
+const desKeySize = 16
+
+// desKCV is the key check value of a 3DES key of 16 bytes: the first 3 bytes of
+// eight zeros enciphered (GPC_SPE_034 v2.3.1 B.6).
+func desKCV(key []byte) ([]byte, error) {
+	whole := append(append(make([]byte, 0, 24), key...), key[:8]...)
+	defer clear(whole)
+	c, err := des.NewTripleDESCipher(whole)
+	if err != nil {
+		return nil, err
+	}
+	block := make([]byte, 8)
+	c.Encrypt(block, block)
+	return block[:3], nil
+}
+
+// SecretKCVs returns the key check values of named secrets that are keys: 3
+// bytes for each 3DES key in them, so 6 for the keys of Basic Access Control.
+// Other names are ErrRequest.
+func (c *Client) SecretKCVs(ctx context.Context, key DataKey, aad, sealed []byte, names []string) (map[string][]byte, error) {
+	out, _, err := call[encipherReply](ctx, c, methodSecretKCVs, secretKCVsRequest{SealItem{key, aad, sealed}, names})
+	return out.Values, err
+}

@@ -14,6 +14,9 @@ import (
 type DGI struct {
 	ID    uint16
 	Value []byte
+	// Enciphered says that this value is enciphered under the DEK, where not all of
+	// a sequence are: see StoreDataOptions.
+	Enciphered bool
 }
 
 // DataFormat is how the data of STORE DATA is laid out, bits 5 and 4 of P1
@@ -55,10 +58,29 @@ type StoreDataOptions struct {
 	// Wrap lets the block number go on with 00 after FF, as some applications
 	// take it; without it more than 256 blocks are ErrTooLong.
 	Wrap bool
+	// OnePerCommand begins a command with every DGI. StoreData alone looks at it.
+	OnePerCommand bool
+	// P1 replaces what P1 says of format, encipherment and the last block; nil:
+	// GlobalPlatform's, which states the DGI format. StoreData alone looks at it.
+	P1 *StoreDataP1
+}
+
+// StoreDataP1 are the values of P1 in a sequence. Those of the EMV Card
+// Personalization Specification 1.1 (section 4.3.4) are 00, 60 and 80.
+type StoreDataP1 struct {
+	Plain      byte
+	Enciphered byte
+	Last       byte // bits that are set in the last block; 00: it is not marked
 }
 
 // maxBlocks is what the block number, P2 from 00 to FF, can count.
 const maxBlocks = 256
+
+// Bits of P1.
+const (
+	lastStoreBlock = 0x80
+	respond        = 0x01
+)
 
 // ErrTooLong marks data that one STORE DATA sequence cannot carry.
 var ErrTooLong = errors.New("too much data for one STORE DATA sequence")
@@ -78,11 +100,54 @@ func AppendDGI(dst []byte, d DGI) []byte {
 // StoreData packs data groupings as one stream into STORE DATA commands
 // (GPC_SPE_034 11.11): P1 says DGI format, encipherment and, on the last one,
 // the end; P2 counts from 00. A grouping may cross from one block into the
-// next. One sequence carries at most 256 blocks: ErrTooLong beyond that.
+// next, but a block holds enciphered groupings or plain ones alone. One sequence
+// carries at most 256 blocks: ErrTooLong beyond that.
 func StoreData(dgis []DGI, o StoreDataOptions) ([]apdu.Command, error) {
 	if len(dgis) == 0 {
 		return nil, errors.New("gp: a STORE DATA sequence of nothing")
 	}
+	p1 := o.P1
+	if p1 == nil {
+		p1 = &StoreDataP1{Plain: byte(FormatDGI), Enciphered: byte(FormatDGI) | byte(EncryptionDEK), Last: lastStoreBlock}
+	}
+	var out []apdu.Command
+	for len(dgis) > 0 {
+		n := together(dgis, o)
+		cmds, err := storeGroup(dgis[:n], o)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range cmds {
+			low := c.P1 & respond
+			if c.P1 = p1.Plain | low; o.Enciphered || dgis[0].Enciphered {
+				c.P1 = p1.Enciphered | low
+			}
+			c.P2 = byte(len(out))
+			out = append(out, c)
+		}
+		dgis = dgis[n:]
+	}
+	if len(out) > maxBlocks && !o.Wrap {
+		return nil, fmt.Errorf("%w: %d blocks", ErrTooLong, len(out))
+	}
+	out[len(out)-1].P1 |= p1.Last
+	return out, nil
+}
+
+// together is how many groupings go into one stream.
+func together(dgis []DGI, o StoreDataOptions) int {
+	if o.OnePerCommand {
+		return 1
+	}
+	n := 1
+	for n < len(dgis) && (o.Enciphered || dgis[n].Enciphered == dgis[0].Enciphered) {
+		n++
+	}
+	return n
+}
+
+// storeGroup packs groupings of one kind. What P1 says is the caller's.
+func storeGroup(dgis []DGI, o StoreDataOptions) ([]apdu.Command, error) {
 	size := 0
 	for _, d := range dgis {
 		size += len(d.Value) + 5
@@ -92,16 +157,12 @@ func StoreData(dgis []DGI, o StoreDataOptions) ([]apdu.Command, error) {
 		if len(d.Value) > 0xFFFF {
 			return nil, fmt.Errorf("%w: DGI %04X has %d bytes", ErrTooLong, d.ID, len(d.Value))
 		}
-		if o.Enciphered && len(d.Value)%desBlock != 0 {
+		if (o.Enciphered || d.Enciphered) && len(d.Value)%desBlock != 0 {
 			return nil, fmt.Errorf("gp: enciphered DGI %04X has %d bytes, no whole number of cipher blocks", d.ID, len(d.Value))
 		}
 		stream = AppendDGI(stream, d)
 	}
-	encryption := EncryptionUnstated
-	if o.Enciphered {
-		encryption = EncryptionDEK
-	}
-	return StoreDataBytes(stream, FormatDGI, encryption, o)
+	return StoreDataBytes(stream, FormatDGI, EncryptionUnstated, o)
 }
 
 // StoreDataBytes sends data as it is in as many STORE DATA commands as it
@@ -129,10 +190,6 @@ func StoreDataBytes(data []byte, format DataFormat, encryption DataEncryption, o
 	if n > maxBlocks && !o.Wrap {
 		return nil, fmt.Errorf("%w: %d bytes take %d blocks of %d", ErrTooLong, len(data), n, o.MaxData)
 	}
-	const (
-		lastBlock = 0x80
-		respond   = 0x01
-	)
 	one := apdu.Command{CLA: 0x80, INS: 0xE2, P1: byte(format) | byte(encryption)}
 	if o.Interindustry {
 		one.CLA = 0x00
@@ -147,6 +204,6 @@ func StoreDataBytes(data []byte, format DataFormat, encryption DataEncryption, o
 		out[i] = one
 		out[i].P2, out[i].Data = byte(i), data[i*o.MaxData:end:end]
 	}
-	out[n-1].P1 |= lastBlock
+	out[n-1].P1 |= lastStoreBlock
 	return out, nil
 }

@@ -160,33 +160,34 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	if product == nil {
 		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
 	}
-	var proof []byte
+	run := &profile.Run{
+		Chip: chip, Card: s,
+		Keys:    watched(s, &channels{vault: l.Vault, claim: claim, sealed: im, journal: j}),
+		Element: im.Element, Journal: j.note,
+	}
 	for _, app := range product.Applications {
 		applet := l.Profiles.Applets[app.Applet]
 		if applet == nil {
 			return nil, fmt.Errorf("%w: applet %q has no profile", errImage, app.Applet)
 		}
-		p := &prover{line: l, session: s, image: im, chip: chip, applet: applet}
-		run := &profile.Run{
-			Chip: chip, Applet: applet, Card: s,
-			Keys:    watched(s, &channels{vault: l.Vault, claim: claim, sealed: im, journal: j}),
-			Element: im.Element, Prove: p.prove, Journal: j.note,
-		}
+		run.Applets = append(run.Applets, applet)
 		if applet.Plaintext != "" {
 			run.Secrets = func(ctx context.Context, names []string) (map[string][]byte, error) {
 				return l.Vault.PlainSecrets(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
 			}
 		}
-		if claim.Resumed {
-			err = run.Resume(ctx)
-		} else {
-			err = run.Execute(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-		proof = append(proof, p.evidence()...)
 	}
+	p := &prover{line: l, session: s, image: im, chip: chip}
+	run.Prove = p.prove
+	if claim.Resumed {
+		err = run.Resume(ctx)
+	} else {
+		err = run.Execute(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	proof := p.evidence()
 	if len(proof) == 0 {
 		return nil, notProven("product %s has no step that proves the card", claim.Order.Product)
 	}

@@ -30,7 +30,7 @@ type prover struct {
 	image   *image.Image
 	chip    *profile.Chip
 	applet  *profile.Applet // whose application is read
-	digest  []byte
+	digest  []byte          // of what was proven, one application after another
 }
 
 // reader reads files in blocks as large as the chip gives.
@@ -82,26 +82,18 @@ func unreachable(err error) bool {
 	return !answered
 }
 
-// Stages of a proof, as firmware profiles name them, and the one that resumes.
-const (
-	stageLDS     = "lds"
-	stageResumed = "resumed"
-	stageLocked  = "locked"
-)
-
 // prove makes one stage of the proof and leaves the card as a reset does: what
 // comes next is not inside the secure messaging of the proof.
-func (p *prover) prove(ctx context.Context, stage string) error {
+func (p *prover) prove(ctx context.Context, applet *profile.Applet, stage string) error {
 	var err error
-	switch stage {
-	case stageLDS:
-		err = p.whole(ctx, true)
-	case stageResumed:
-		err = p.whole(ctx, false)
-	case stageLocked:
+	p.applet = applet
+	switch {
+	case stage == profile.ProveLDS, stage == profile.ProveResumed && !applet.Partial():
+		err = p.whole(ctx, stage == profile.ProveLDS)
+	case stage == profile.ProveLocked:
 		err = p.locked(ctx)
 	default:
-		err = fmt.Errorf("proof %q is not known", stage)
+		err = fmt.Errorf("proof %q of applet %s is not known", stage, applet.Name)
 	}
 	if err != nil {
 		return err
@@ -225,7 +217,7 @@ func (p *prover) whole(ctx context.Context, hidden bool) error {
 	}
 	sum.Write(p.image.ChipKey)
 	sum.Write(p.image.ActiveKey)
-	p.digest = sum.Sum(nil)
+	p.digest = sum.Sum(p.digest)
 	return nil
 }
 

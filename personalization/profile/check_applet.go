@@ -98,12 +98,19 @@ func (c *appletChecker) reading() {
 			c.bad(fmt.Sprintf("$.reading.access[%d]", i), "access %q is not known%s", access, suggest(access, []string{"pace", "bac"}))
 		}
 	}
+	proofs := []string{"chip-authentication", "active-authentication", ProofOffline, ProofNone}
+	if c.applet.Partial() {
+		if len(r.Access) > 0 || r.PIN {
+			c.bad("$.reading", "access and pin are of identity applications: a payment application and its directory are open to every terminal")
+		}
+		return
+	}
 	if len(r.Access) == 0 {
 		c.bad("$.reading.access", "say how a reader opens the application: reading: { access: [pace, bac] }")
 	}
-	if !slices.Contains([]string{"chip-authentication", "active-authentication"}, r.ChipProof) {
-		c.bad("$.reading.chipProof", "say how the chip proves that it is no copy: chip-authentication or active-authentication%s",
-			suggest(r.ChipProof, []string{"chip-authentication", "active-authentication"}))
+	if !slices.Contains(proofs, r.ChipProof) {
+		c.bad("$.reading.chipProof", "say how the chip proves that it is no copy: chip-authentication or active-authentication; a payment application: offline-data-authentication; its directory: none%s",
+			suggest(r.ChipProof, proofs))
 	}
 }
 
@@ -265,7 +272,7 @@ func (c *appletChecker) values(at string, st *Step) {
 	for _, v := range st.values() {
 		for _, r := range v.value.references() {
 			path := at + "." + v.path
-			enciphered := st.Store != nil && st.Store.Enciphered
+			enciphered := v.enciphered
 			switch {
 			case strings.HasPrefix(r.name, loopPrefix):
 				if _, number := loopNumbers[r.name]; strings.HasSuffix(v.path, ".header") && !number {
@@ -282,9 +289,9 @@ func (c *appletChecker) values(at string, st *Step) {
 				c.bad(path, "element %q is not known%s", r.name, suggest(r.name, slices.Clone(elements)))
 			case strings.HasSuffix(v.path, ".header"):
 				c.bad(path, "%s in a header would stand in every trace: headers are digits, numbers of a loop and what was captured; put it into data", r.name)
-			case strings.HasPrefix(r.name, filePrefix) && !slices.Contains(publicFiles, r.name) && !c.channel && c.applet.Plaintext == "":
+			case isElement(r.name) && !slices.Contains(publicFiles, r.name) && !c.channel && c.applet.Plaintext == "":
 				c.bad(path, "%s would travel in the clear: send it through a secure channel, or say under plaintext what is exposed", r.name)
-			case strings.HasPrefix(r.name, filePrefix) && enciphered:
+			case isElement(r.name) && enciphered:
 				c.bad(path, "secrets are stored enciphered and files are not: %q does not fit enciphered: true", r.name)
 			case strings.HasPrefix(r.name, secretPrefix) && r.how == "" && !enciphered && c.applet.Plaintext == "":
 				c.bad(path, "%s would travel in the clear: secrets are stored enciphered, or as encipher(%s); an applet that takes them no other way says so under plaintext", r.name, r.name)
@@ -309,12 +316,17 @@ func (c *appletChecker) values(at string, st *Step) {
 // action checks what only one action has.
 func (c *appletChecker) action(at string, st *Step) {
 	switch {
-	case st.Prove == "lds":
+	case st.Prove == ProveLDS && !c.applet.Partial(), st.Prove == ProveEMV && c.applet.Reading.ChipProof == ProofOffline:
 		c.proved = true
-	case st.Prove == "locked":
+	case st.Prove == ProveLocked && !c.applet.Partial():
 		c.provedLock = c.finalSeen != "" && c.refused
 	case st.Prove != "":
-		c.bad(at+".prove", "proof %q is not known%s", st.Prove, suggest(st.Prove, []string{"lds", "locked"}))
+		known := []string{ProveLDS, ProveEMV, ProveLocked}
+		if slices.Contains(known, st.Prove) {
+			c.bad(at+".prove", "proof %q does not fit an applet whose chipProof is %s: identity applications have lds and locked, payment applications emv", st.Prove, c.applet.Reading.ChipProof)
+		} else {
+			c.bad(at+".prove", "proof %q is not known%s", st.Prove, suggest(st.Prove, known))
+		}
 	case st.Load != nil:
 		if c.applet.Package.CAP == "" || len(c.applet.Package.SHA256) == 0 {
 			c.bad(at, "step %q loads the applet's package: add package: { aid: …, cap: …, sha256: [ … ] }", st.ID)
@@ -334,11 +346,15 @@ func (c *appletChecker) action(at string, st *Step) {
 		if len(st.Store.DGIs) == 0 {
 			c.bad(at+".store", "list the data groupings: dgis: [ { dgi: \"0101\", value: file.dg1 } ]")
 		}
+		c.storeP1(at+".store.p1", st.Store.P1)
 		for j, g := range st.Store.DGIs {
+			if refs := g.Value.references(); g.Optional && (len(refs) != 1 || !isElement(refs[0].name)) {
+				c.bad(fmt.Sprintf("%s.store.dgis[%d].optional", at, j), "optional leaves out what the product does not make: its value is one element, such as file.binding")
+			}
 			if len(g.DGI) != 2 {
 				c.bad(fmt.Sprintf("%s.store.dgis[%d].dgi", at, j), "a DGI has 2 bytes, this one has %d", len(g.DGI))
 			}
-			if refs := g.Value.references(); st.Store.Enciphered && !g.Value.Empty() && (len(refs) != 1 || len(g.Value.terms) != 1 || refs[0].how != "") {
+			if refs := g.Value.references(); st.Store.secret(&g) && !g.Value.Empty() && (len(refs) != 1 || len(g.Value.terms) != 1 || refs[0].how != "") {
 				c.bad(fmt.Sprintf("%s.store.dgis[%d].value", at, j), "a value that is stored enciphered is one secret, such as secret.pin")
 			}
 		}
@@ -380,6 +396,17 @@ func (c *appletChecker) action(at string, st *Step) {
 			c.bad(at, "le is 0 to 65536")
 		}
 		c.statuses(at, cmd.Expect, false)
+	}
+}
+
+func (c *appletChecker) storeP1(at string, p1 *StoreP1) {
+	if p1 == nil {
+		return
+	}
+	for name, h := range map[string]Hex{"plain": p1.Plain, "enciphered": p1.Enciphered, "last": p1.Last} {
+		if len(h) != 1 {
+			c.bad(at, "%s is 1 byte: EMV CPS has plain: \"00\", enciphered: \"60\", last: \"80\"", name)
+		}
 	}
 }
 
@@ -463,6 +490,10 @@ func (c *appletChecker) refusal(at string, r *Refused) {
 
 // end checks what the steps must come to together.
 func (c *appletChecker) end() {
+	if c.applet.Partial() {
+		c.endPartial()
+		return
+	}
 	if !c.proved {
 		c.bad("$.steps", "no step proves the card as it was written: add prove: lds before the final steps")
 	}
@@ -473,5 +504,23 @@ func (c *appletChecker) end() {
 		c.bad("$.steps", "no final step locks the card: add lock or set-status after the proof")
 	} else if !c.provedLock {
 		c.bad("$.steps", "the lock is not proven: end with a write that is refused and prove: locked")
+	}
+}
+
+// endPartial checks an applet that another application of the card completes.
+func (c *appletChecker) endPartial() {
+	if c.putKeys > 0 || c.finalSeen != "" {
+		c.bad("$.steps", "a payment application and its directory leave the card's keys and its lock to the identity application: take put-key and the final steps out")
+	}
+	if c.applet.Reading.ChipProof == ProofOffline && !c.proved {
+		c.bad("$.steps", "no step proves the application as it was written: end with prove: emv")
+	}
+	for i := len(c.applet.Steps) - 1; i >= 0; i-- {
+		if st := &c.applet.Steps[i]; st.writes() {
+			if st.Probe == nil {
+				c.bad(fmt.Sprintf("$.steps[%d]", i), "step %q is the last that writes and has no probe: after a crash nobody could tell whether the application is complete", st.ID)
+			}
+			return
+		}
 	}
 }

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,6 +74,30 @@ func (s *Set) checkChip(d *document, chip *Chip) Problems {
 	return c.out
 }
 
+// keyProtocol checks what a key set says of its channels.
+func (c *checker) keyProtocol(chip *Chip, name string, k *KeySet) {
+	at := "$.keys." + name
+	if k.Protocol == "" {
+		if len(k.I) > 0 || len(k.Level) > 0 {
+			c.bad(at, "i and level go with a protocol of the key set's own: add protocol: scp02 or scp03")
+		}
+		return
+	}
+	if protocols[k.Protocol] == 0 {
+		c.bad(at+".protocol", "protocol %q is not known%s", k.Protocol, suggest(k.Protocol, keys(protocols)))
+		return
+	}
+	if len(k.I) != 1 || len(k.Level) != 1 {
+		c.bad(at, "a key set with a protocol of its own says i and level, 1 byte each")
+		return
+	}
+	if err := chip.ProtocolOf(name).Check(); err != nil {
+		c.bad(at+".i", "%v", err)
+		return
+	}
+	c.level(at+".level", chip.ProtocolOf(name), k.Level[0])
+}
+
 func (c *checker) globalPlatform(chip *Chip) {
 	g := chip.GlobalPlatform
 	c.aid("$.globalplatform.isd", "the card manager", g.ISD)
@@ -91,20 +116,19 @@ func (c *checker) globalPlatform(chip *Chip) {
 		c.bad("$.globalplatform.level", "level must be 1 byte, such as 03 or 33")
 		return
 	}
-	c.level("$.globalplatform.level", chip, g.Level[0])
+	c.level("$.globalplatform.level", chip.Protocol(), g.Level[0])
 }
 
 // level checks a security level against what the chip offers.
-func (c *checker) level(path string, chip *Chip, level byte) {
-	g := chip.GlobalPlatform
+func (c *checker) level(path string, p gp.Protocol, level byte) {
 	switch {
 	case level&0x03 != 0x03:
-		c.bad(path, "level %02X leaves card data in the clear: use one with C-DECRYPTION, %s", level, levelsOf(chip.Protocol().SCP))
-	case chip.Protocol().SCP == 2 && !slices.Contains([]byte{0x03, 0x13}, level),
-		chip.Protocol().SCP == 3 && !slices.Contains([]byte{0x03, 0x13, 0x33}, level):
-		c.bad(path, "%s has no level %02X: use %s", g.Protocol, level, levelsOf(chip.Protocol().SCP))
-	case !chip.Protocol().Offers(gp.Level(level)):
-		c.bad(path, "a chip with i %02X does not offer level %02X", g.I[0], level)
+		c.bad(path, "level %02X leaves card data in the clear: use one with C-DECRYPTION, %s", level, levelsOf(p.SCP))
+	case p.SCP == 2 && !slices.Contains([]byte{0x03, 0x13}, level),
+		p.SCP == 3 && !slices.Contains([]byte{0x03, 0x13, 0x33}, level):
+		c.bad(path, "scp%02d has no level %02X: use %s", p.SCP, level, levelsOf(p.SCP))
+	case !p.Offers(gp.Level(level)):
+		c.bad(path, "a chip with i %02X does not offer level %02X", p.I, level)
 	}
 }
 
@@ -152,8 +176,9 @@ func (c *checker) keySet(s *Set, chip *Chip, name string, k *KeySet) {
 	case k.Type == "3des" && k.Bits != 128:
 		c.bad(at+".bits", "key set %s: bits must be 128, 3DES with two keys", name)
 	}
-	if (chip.Protocol().SCP == 2) != (k.Type == "3des") {
-		c.bad(at, "key set %s: %s has %s keys", name, chip.GlobalPlatform.Protocol, map[bool]string{true: "3des", false: "aes"}[chip.Protocol().SCP == 2])
+	c.keyProtocol(chip, name, k)
+	if scp := chip.ProtocolOf(name).SCP; (scp == 2) != (k.Type == "3des") {
+		c.bad(at, "key set %s: %s has %s keys", name, cmp.Or(k.Protocol, chip.GlobalPlatform.Protocol), map[bool]string{true: "3des", false: "aes"}[scp == 2])
 	}
 	if k.Data != "" && k.Data != "initialize-update" && k.Data != DataCPLC {
 		c.bad(at+".data", "key set %s: data %q is not known%s", name, k.Data, suggest(k.Data, []string{"initialize-update", DataCPLC}))

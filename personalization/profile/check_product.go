@@ -19,9 +19,6 @@ func (s *Set) checkProduct(d *document, p *Product) Problems {
 	if len(p.Applications) == 0 {
 		c.bad("$.applications", "a product has at least one application")
 	}
-	if len(p.Applications) > 1 {
-		c.bad("$.applications[1]", "a product has one application: what a crash between two would mean is not settled yet")
-	}
 	var applets []*Applet
 	for i, app := range p.Applications {
 		at := fmt.Sprintf("$.applications[%d].applet", i)
@@ -49,7 +46,12 @@ func (s *Set) checkProduct(d *document, p *Product) Problems {
 	}
 	if len(applets) == len(p.Applications) {
 		c.dataGroups(p, applets)
-		if chip != nil && len(c.out) == 0 && !s.unsound[chip.Name] && !s.unsound[p.Applications[0].Applet] {
+		c.together(p, applets)
+		sound := chip != nil && len(c.out) == 0 && !s.unsound[chip.Name] && !s.unsound["payment "+p.Payment]
+		for _, a := range applets {
+			sound = sound && !s.unsound[a.Name]
+		}
+		if sound {
 			c.largest(s, p)
 		}
 	}
@@ -81,7 +83,7 @@ func (c *checker) onChip(at string, chip *Chip, a *Applet) {
 			c.bad(at, "step %q of applet %s puts key set %q, which every card of chip %s would share: a card gets diversified keys", st.ID, a.Name, pk.With, chip.Name)
 		}
 		if st.OpenChannel != nil && len(st.OpenChannel.Level) == 1 && len(chip.GlobalPlatform.I) == 1 {
-			c.level(at, chip, st.OpenChannel.Level[0])
+			c.level(at, chip.ProtocolOf(st.OpenChannel.Keys), st.OpenChannel.Level[0])
 		}
 		if n, most := st.block(), min(chip.Limits.CommandData, apdu.MaxExtendedData); n > most {
 			c.bad(at, "step %q of applet %s sends blocks of %d bytes, and a command of chip %s carries %d", st.ID, a.Name, n, chip.Name, most)
@@ -112,7 +114,7 @@ func (c *checker) loadFile(at string, chip *Chip, a *Applet, size int) {
 func (c *checker) largest(s *Set, p *Product) {
 	_, step, err := s.estimate(p)
 	if err != nil {
-		c.bad("$.applications[0].applet", "step %q of applet %s could not be sent for the largest card: %v", step, p.Applications[0].Applet, err)
+		c.bad("$.applications", "step %q of product %s could not be sent for the largest card: %v", step, p.Name, err)
 	}
 }
 
@@ -132,7 +134,7 @@ func (st *Step) block() (n int) {
 	return n
 }
 
-// written lists the file elements that an applet's steps write.
+// written lists the elements that an applet's steps write.
 func (a *Applet) written() map[string]bool {
 	out := map[string]bool{}
 	for i := range a.Steps {
@@ -141,7 +143,7 @@ func (a *Applet) written() map[string]bool {
 		}
 		for _, v := range a.Steps[i].values() {
 			for _, r := range v.value.references() {
-				if strings.HasPrefix(r.name, filePrefix) {
+				if isElement(r.name) || strings.HasPrefix(r.name, secretPrefix) {
 					out[r.name] = true
 				}
 			}
@@ -194,6 +196,9 @@ func (c *checker) dataGroups(p *Product, applets []*Applet) {
 	if stored["file.services"] && !p.Has(13) {
 		bad("data group 13 is missing: nothing would vouch for the services file behind the PIN")
 	}
+	if stored["file.binding"] && !p.Has(13) {
+		bad("data group 13 is missing: nothing would vouch for the bank's binding behind the PIN")
+	}
 	if stored["file.services"] && !pin {
 		bad("a step writes file.services, and no applet has a holder PIN to keep it behind")
 	}
@@ -211,7 +216,7 @@ func (c *checker) dataGroups(p *Product, applets []*Applet) {
 func (st *Step) sends() bool {
 	for _, v := range st.values() {
 		for _, r := range v.value.references() {
-			if strings.HasPrefix(r.name, secretPrefix) || strings.HasPrefix(r.name, filePrefix) && !slices.Contains(publicFiles, r.name) {
+			if strings.HasPrefix(r.name, secretPrefix) || isElement(r.name) && !slices.Contains(publicFiles, r.name) {
 				return true
 			}
 		}

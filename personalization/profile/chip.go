@@ -51,6 +51,30 @@ func (c *Chip) Protocol() gp.Protocol {
 	return p
 }
 
+// ProtocolOf is the protocol of channels with a named key set.
+func (c *Chip) ProtocolOf(keys string) gp.Protocol {
+	k := c.Keys[keys]
+	p := c.Protocol()
+	if k.Protocol != "" {
+		p = gp.Protocol{SCP: protocols[k.Protocol]}
+	}
+	if len(k.I) == 1 {
+		p.I = k.I[0]
+	}
+	return p
+}
+
+// LevelOf is the security level of channels with a named key set.
+func (c *Chip) LevelOf(keys string) gp.Level {
+	if l := c.Keys[keys].Level; len(l) == 1 {
+		return gp.Level(l[0])
+	}
+	if l := c.GlobalPlatform.Level; len(l) == 1 {
+		return gp.Level(l[0])
+	}
+	return 0
+}
+
 // Has reports whether the chip has a quirk.
 func (c *Chip) Has(quirk string) bool { return slices.Contains(c.Quirks, quirk) }
 

@@ -27,7 +27,9 @@ type planned struct {
 // chip and what was captured.
 type planner struct {
 	run      *Run
+	applet   *Applet // whose steps these are
 	channel  Channel // nil in the clear
+	protocol gp.Protocol
 	level    gp.Level
 	secrets  map[string][]byte // by use and name: "encipher secret.pin"
 	captured map[string][]byte
@@ -44,7 +46,7 @@ func (p *planner) prefetch(ctx context.Context, steps []*Step) error {
 					continue
 				}
 				how := r.how
-				if st.Store != nil && st.Store.Enciphered {
+				if v.enciphered {
 					how = "encipher"
 				}
 				if p.secrets[how+" "+r.name] == nil {
@@ -87,7 +89,7 @@ func (p *planner) forget() {
 func (p *planner) fetch(ctx context.Context, how string, names []string) (map[string][]byte, error) {
 	switch how {
 	case "":
-		if p.run.Applet.Plaintext == "" || p.run.Secrets == nil {
+		if p.applet.Plaintext == "" || p.run.Secrets == nil {
 			return nil, errors.New("secrets are not sent in the clear")
 		}
 		return p.run.Secrets(ctx, names)
@@ -114,8 +116,8 @@ func (p *planner) find(name, how string) ([]byte, error) {
 		b, ok = p.secrets[how+" "+name]
 	case strings.HasPrefix(name, capturePrefix):
 		b, ok = p.captured[name]
-	case strings.HasPrefix(name, filePrefix):
-		return p.run.Element(strings.TrimPrefix(name, filePrefix))
+	case isElement(name):
+		return p.run.Element(elementName(name))
 	}
 	if !ok {
 		return nil, planMistake("nothing is known of %s here", name)
@@ -128,7 +130,7 @@ func (p *planner) most() int {
 	n := p.run.Chip.Limits.CommandData
 	extended := n > apdu.MaxShortData
 	if p.channel != nil {
-		return min(n, p.run.Chip.Protocol().MaxPlainData(p.level, extended))
+		return min(n, p.protocol.MaxPlainData(p.level, extended))
 	}
 	return n
 }
@@ -145,9 +147,9 @@ func (p *planner) commands(ctx context.Context, st *Step) ([]planned, error) {
 		if err != nil {
 			return nil, err
 		}
-		return one(st, gp.InstallForMakeSelectable{Application: p.run.Applet.AID, Privileges: privileges}.Command)
+		return one(st, gp.InstallForMakeSelectable{Application: p.applet.AID, Privileges: privileges}.Command)
 	case st.Install != nil:
-		return []planned{{step: st, cmd: gp.InstallForPersonalizationCommand(p.run.Applet.AID)}}, nil
+		return []planned{{step: st, cmd: gp.InstallForPersonalizationCommand(p.applet.AID)}}, nil
 	case st.Store != nil:
 		return p.store(st)
 	case st.Files != nil:
@@ -163,7 +165,7 @@ func (p *planner) commands(ctx context.Context, st *Step) ([]planned, error) {
 		}
 		return []planned{{step: st, cmd: cmd, check: check}}, nil
 	case st.SetStatus != nil && len(st.SetStatus.Application) == 1:
-		return []planned{{step: st, cmd: gp.SetApplicationStatusCommand(p.run.Applet.AID, st.SetStatus.Application[0])}}, nil
+		return []planned{{step: st, cmd: gp.SetApplicationStatusCommand(p.applet.AID, st.SetStatus.Application[0])}}, nil
 	case st.SetStatus != nil:
 		return []planned{{step: st, cmd: gp.SetCardStatusCommand(cardStates[st.SetStatus.Card])}}, nil
 	case st.Refused != nil:
@@ -189,7 +191,7 @@ func one(st *Step, build func() (apdu.Command, error)) ([]planned, error) {
 }
 
 func (p *planner) load(st *Step) ([]planned, error) {
-	a := p.run.Applet
+	a := p.applet
 	block, hash, err := a.loadFile()
 	if err != nil {
 		return nil, err
@@ -213,7 +215,7 @@ func (p *planner) load(st *Step) ([]planned, error) {
 }
 
 func (p *planner) install(st *Step) ([]planned, error) {
-	a, in := p.run.Applet, st.InstallApplet
+	a, in := p.applet, st.InstallApplet
 	parameters, err := in.Parameters.eval(p.find)
 	if err != nil {
 		return nil, err
@@ -247,21 +249,36 @@ func (a *Applet) module() []byte {
 func (p *planner) store(st *Step) ([]planned, error) {
 	dgis := make([]gp.DGI, 0, len(st.Store.DGIs))
 	for _, d := range st.Store.DGIs {
-		find := p.find
-		if st.Store.Enciphered {
+		find, enciphered := p.find, st.Store.secret(&d)
+		if enciphered {
 			find = func(name, _ string) ([]byte, error) { return p.find(name, "encipher") }
 		}
 		v, err := d.Value.eval(find)
 		if err != nil {
 			return nil, err
 		}
-		dgis = append(dgis, gp.DGI{ID: dgiNumber(d.DGI), Value: v})
+		dgis = append(dgis, gp.DGI{ID: dgiNumber(d.DGI), Value: v, Enciphered: enciphered})
 	}
-	return p.storeData(st, dgis, st.Store.Enciphered, nil)
+	return p.storeData(st, dgis, st.Store.options(), nil)
 }
 
-func (p *planner) storeData(st *Step, dgis []gp.DGI, enciphered bool, expect []apdu.StatusWord) ([]planned, error) {
-	cmds, err := gp.StoreData(dgis, gp.StoreDataOptions{Enciphered: enciphered, MaxData: min(p.most(), apdu.MaxShortData)})
+// options are those of a sequence's commands.
+func (s *Store) options() gp.StoreDataOptions {
+	o := gp.StoreDataOptions{OnePerCommand: s.OnePerCommand}
+	if p1 := s.P1; p1 != nil {
+		o.P1 = &gp.StoreDataP1{}
+		for to, h := range map[*byte]Hex{&o.P1.Plain: p1.Plain, &o.P1.Enciphered: p1.Enciphered, &o.P1.Last: p1.Last} {
+			if len(h) == 1 {
+				*to = h[0]
+			}
+		}
+	}
+	return o
+}
+
+func (p *planner) storeData(st *Step, dgis []gp.DGI, o gp.StoreDataOptions, expect []apdu.StatusWord) ([]planned, error) {
+	o.MaxData = min(p.most(), apdu.MaxShortData)
+	cmds, err := gp.StoreData(dgis, o)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +294,7 @@ func dgiNumber(b Hex) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
 func (p *planner) refused(st *Step) ([]planned, error) {
 	status := statusWords([]Hex{st.Refused.Status})
 	if st.Refused.Command == nil {
-		return p.storeData(st, []gp.DGI{{ID: dgiNumber(st.Refused.DGI)}}, false, status)
+		return p.storeData(st, []gp.DGI{{ID: dgiNumber(st.Refused.DGI)}}, gp.StoreDataOptions{}, status)
 	}
 	out, err := p.command(st, st.Refused.Command)
 	for i := range out {

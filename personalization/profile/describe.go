@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -22,8 +23,7 @@ func (s *Set) Describe(p *Product) []string {
 		p.Photo.MaxBytes, p.Validity.LifetimeYears, joinedNumbers(p.DataGroups)))
 	for _, app := range p.Applications {
 		a := s.Applets[app.Applet]
-		out = append(out, fmt.Sprintf("Application %s (%s): %s. Opened with %s; the chip is proven by %s.",
-			a.Name, a.AID, a.Title, strings.Join(a.Reading.Access, " or "), a.Reading.ChipProof))
+		out = append(out, fmt.Sprintf("Application %s (%s): %s. %s", a.Name, a.AID, a.Title, a.Reading.describe()))
 		if a.Plaintext != "" {
 			out = append(out, "IN THE CLEAR: "+a.Plaintext)
 		}
@@ -130,9 +130,11 @@ func (st *Step) what(chip *Chip, a *Applet) string {
 		return fmt.Sprintf("try %s: the card must refuse it with %s", st.Refused.Command.describe(), st.Refused.Status)
 	case st.Refused != nil:
 		return fmt.Sprintf("try to write DGI %s: the card must refuse it with %s", st.Refused.DGI, st.Refused.Status)
-	case st.Prove == "lds":
+	case st.Prove == ProveLDS:
 		return a.proofInWords()
-	case st.Prove == "locked":
+	case st.Prove == ProveEMV:
+		return "read everything back as a terminal does, check offline data authentication, PIN try counter, one ARQC and its answer, and a script's MAC"
+	case st.Prove == ProveLocked:
 		return "read EF.COM from a reset on: the locked card still answers"
 	}
 	return ""
@@ -163,18 +165,25 @@ func (o *OpenChannel) describe(chip *Chip) string {
 	default:
 		with = " with " + o.With
 	}
-	level := o.Level
-	if len(level) == 0 {
-		level = chip.GlobalPlatform.Level
+	level := fmt.Sprintf("%02X", byte(chip.LevelOf(o.Keys)))
+	if len(o.Level) == 1 {
+		level = o.Level.String()
 	}
 	return fmt.Sprintf("open a secure channel%s (%s, level %s) with the %s keys, version %02X from %s",
-		with, chip.GlobalPlatform.Protocol, level, o.Keys, k.Version, k.Set)
+		with, cmp.Or(k.Protocol, chip.GlobalPlatform.Protocol), level, o.Keys, k.Version, k.Set)
 }
 
 func (s *Store) describe() string {
 	var parts []string
 	for _, d := range s.DGIs {
-		parts = append(parts, fmt.Sprintf("%s in DGI %s", orNothing(d.Value), d.DGI))
+		what := fmt.Sprintf("%s in DGI %s", orNothing(d.Value), d.DGI)
+		if d.Enciphered && !s.Enciphered {
+			what += ", enciphered"
+		}
+		if d.Optional {
+			what += ", where the product makes it"
+		}
+		parts = append(parts, what)
 	}
 	how := "store"
 	if s.Enciphered {
@@ -256,4 +265,14 @@ func (p *Probe) describe(chip *Chip) string {
 		words[i] = h.String()
 	}
 	return fmt.Sprintf("command %s is answered with %s", p.Answer.Header, strings.Join(words, " or "))
+}
+
+func (r *Reading) describe() string {
+	switch r.ChipProof {
+	case ProofNone:
+		return "A directory: it is proven with what it leads to."
+	case ProofOffline:
+		return "Open to every terminal; the chip is proven by offline data authentication."
+	}
+	return fmt.Sprintf("Opened with %s; the chip is proven by %s.", strings.Join(r.Access, " or "), r.ChipProof)
 }

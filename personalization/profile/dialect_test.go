@@ -150,7 +150,7 @@ func newDialectBench(t testing.TB) *bench { return newDialectBenchOf(t, loadedOn
 // dialectRun runs the dialect on a bench's chip.
 func dialectRun(set *Set, b *bench) *Run {
 	return &Run{
-		Chip: set.Chips["virtual-gp"], Applet: set.Applets["invented"], Card: b.chip, Keys: b.keys,
+		Chip: set.Chips["virtual-gp"], Applets: []*Applet{set.Applets["invented"]}, Card: b.chip, Keys: b.keys,
 		Element: func(name string) ([]byte, error) {
 			v, ok := inventedImage[name]
 			if !ok {
@@ -165,7 +165,7 @@ func dialectRun(set *Set, b *bench) *Run {
 			}
 			return out, nil
 		},
-		Prove: func(_ context.Context, stage string) error {
+		Prove: func(_ context.Context, _ *Applet, stage string) error {
 			b.proofs = append(b.proofs, stage)
 			b.chip.Reset()
 			return nil
@@ -176,7 +176,7 @@ func dialectRun(set *Set, b *bench) *Run {
 // contents are the applet's memory, for a comparison byte for byte.
 func (b *bench) contents() map[string]string {
 	out := map[string]string{}
-	s := b.mem.Space("app:" + b.run.Applet.AID.String())
+	s := b.mem.Space("app:" + b.run.Applets[0].AID.String())
 	for _, k := range s.Keys("") {
 		out[k] = hex.EncodeToString(s.Get(k))
 	}

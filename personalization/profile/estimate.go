@@ -40,15 +40,24 @@ func (s *Set) Estimate(p *Product) Estimate {
 // estimate also says at which step the largest card cannot be sent.
 func (s *Set) estimate(p *Product) (e Estimate, step string, err error) {
 	chip := s.Chips[p.Chip]
-	for _, app := range p.Applications {
-		run := &Run{
-			Chip: chip, Applet: s.Applets[app.Applet], Secrets: guessedSecrets,
-			Element: func(name string) ([]byte, error) { return make([]byte, guessedSize(name, p.Photo.MaxBytes)), nil },
-		}
-		for _, ph := range run.Applet.phases() {
-			if step, err := run.estimate(ph, &e); err != nil {
-				return e, step, err
+	run := &Run{
+		Chip: chip, Secrets: guessedSecrets,
+		Element: func(name string) ([]byte, error) {
+			if name == "binding" && p.Payment == "" {
+				return nil, ErrNoElement
 			}
+			return make([]byte, guessedSize(name, p.Photo.MaxBytes)), nil
+		},
+	}
+	for _, app := range p.Applications {
+		run.Applets = append(run.Applets, s.Applets[app.Applet])
+	}
+	if err := run.ready(); err != nil {
+		return e, "", err
+	}
+	for _, ph := range run.phases() {
+		if step, err := run.estimate(ph, &e); err != nil {
+			return e, step, err
 		}
 	}
 	e.Time = time.Duration(e.Commands)*chip.Timing.Command + time.Duration(e.Bytes)*chip.Timing.Byte
@@ -61,20 +70,21 @@ func (r *Run) estimate(ph phase, e *Estimate) (step string, err error) {
 		return "", nil
 	}
 	ctx := context.Background()
-	pl := &planner{run: r, secrets: map[string][]byte{}, captured: map[string][]byte{}, it: map[string][]byte{}}
+	pl := &planner{run: r, applet: ph.open.of, secrets: map[string][]byte{}, captured: map[string][]byte{}, it: map[string][]byte{}}
 	e.add(5+16, 20) // SELECT
 	if ph.open.OpenChannel != nil {
 		pl.level = r.level(ph.open)
-		pl.channel = guessedChannel{r.Chip, pl.level}
-		mode := int(r.Chip.Protocol().Mode())
+		pl.protocol = r.Chip.ProtocolOf(ph.open.OpenChannel.Keys)
+		pl.channel = guessedChannel{pl.protocol, pl.level}
+		mode := int(pl.protocol.Mode())
 		e.add(5+mode, 13+2*mode) // INITIALIZE UPDATE
 		e.add(5+2*mode, 0)       // EXTERNAL AUTHENTICATE
 	}
 	if err := pl.prefetch(ctx, ph.steps); err != nil {
 		return ph.open.ID, err
 	}
-	for i := range r.Applet.Steps {
-		for _, c := range r.Applet.Steps[i].own() {
+	for _, st := range r.all() {
+		for _, c := range st.own() {
 			for name, f := range c.Capture {
 				pl.captured[capturePrefix+name] = make([]byte, f.guessedSize())
 			}
@@ -123,6 +133,11 @@ func guessedSize(name string, photo int) int {
 		return 1900
 	case "dg14", "dg15", "services":
 		return 300
+	case "binding":
+		return 600
+	}
+	if strings.HasPrefix(name, "emv.0") || strings.HasPrefix(name, "emv.1") {
+		return 254 // the largest record (EMV Book 1, 11.2)
 	}
 	return 120
 }
@@ -133,6 +148,8 @@ func guessedSecret(name string) int {
 		return 128
 	case strings.HasPrefix(name, "mrz-"):
 		return 9
+	case strings.HasPrefix(name, "emv-"):
+		return 128
 	}
 	return 32
 }
@@ -147,8 +164,8 @@ func guessedSecrets(_ context.Context, names []string) (map[string][]byte, error
 
 // guessedChannel only adds what protection adds.
 type guessedChannel struct {
-	chip  *Chip
-	level gp.Level
+	protocol gp.Protocol
+	level    gp.Level
 }
 
 func (c guessedChannel) Wrap(_ context.Context, cmds []apdu.Command) ([][]byte, error) {
@@ -158,7 +175,7 @@ func (c guessedChannel) Wrap(_ context.Context, cmds []apdu.Command) ([][]byte, 
 		if c.level.CENC() && n > 0 {
 			n = (n/16 + 1) * 16
 		}
-		cmd.Data = bytes.Repeat([]byte{1}, n+int(c.chip.Protocol().Mode()))
+		cmd.Data = bytes.Repeat([]byte{1}, n+int(c.protocol.Mode()))
 		var err error
 		if out[i], err = cmd.Bytes(); err != nil {
 			return nil, err

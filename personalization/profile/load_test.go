@@ -109,7 +109,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"captured nowhere", applet, "value: file.com", "value: captured.label", "no command since the last select or open-channel captures"},
 		{"captured by what a crash skips", applet, "  - id: keys\n", "  - id: own\n    kind: resumable\n    generate-key: { header: \"00460000\", capture: { point: \"tag 7F49\" } }\n    probe: { installed: true }\n  - id: keys\n", "is lost when a crash comes after it"},
 		{"more parts than can be numbered", applet, "  - id: keys\n", "  - id: own\n    kind: repeatable\n    command: { header: \"00DA 00 it.index\", data: it.chunk, chunk: { of: file.com, size: 2, max: 300 } }\n  - id: keys\n", "at most 256 parts"},
-		{"two applications", product, "  - applet: virtual-lds\n", "  - applet: virtual-lds\n  - applet: virtual-lds\n", "a product has one application"},
+		{"two applications", product, "  - applet: virtual-lds\n", "  - applet: virtual-lds\n  - applet: virtual-lds\n", "applet virtual-lds is listed twice"},
 		{"loop name outside a loop", applet, "value: file.com", "value: it.chunk", "means nothing here"},
 		{"not YAML", chip, "kind: chip", "kind: [chip", "chips/virtual-gp.yaml"},
 		{"odd hexadecimal", applet, `"0101"`, `"010"`, "hexadecimal"},

@@ -156,11 +156,15 @@ func shippedSet(t testing.TB) *profile.Set {
 func newProduct(t testing.TB, set *profile.Set, name string) *product {
 	t.Helper()
 	p := set.Products[name]
-	return newCard(t, set.ProductChip(p), set.Applets[p.Applications[0].Applet])
+	var applets []*profile.Applet
+	for _, a := range p.Applications {
+		applets = append(applets, set.Applets[a.Applet])
+	}
+	return newCard(t, set.ProductChip(p), applets...)
 }
 
 // newCard is an applet's card on a software card that plays the chip, at once.
-func newCard(t testing.TB, profiled *profile.Chip, applet *profile.Applet) *product {
+func newCard(t testing.TB, profiled *profile.Chip, applets ...*profile.Applet) *product {
 	t.Helper()
 	quick := *profiled
 	quick.Timing.Command, quick.Timing.Byte = 0, 0
@@ -178,7 +182,7 @@ func newCard(t testing.TB, profiled *profile.Chip, applet *profile.Applet) *prod
 		t.Fatal(err)
 	}
 	out.run = &profile.Run{
-		Chip: chip, Applet: applet, Card: out.card(out.chip), Keys: memoryKeys{cardImage},
+		Chip: chip, Applets: applets, Card: out.card(out.chip), Keys: memoryKeys{cardImage},
 		Element: elementOf,
 		Secrets: func(_ context.Context, names []string) (map[string][]byte, error) {
 			values := map[string][]byte{}
@@ -187,7 +191,7 @@ func newCard(t testing.TB, profiled *profile.Chip, applet *profile.Applet) *prod
 			}
 			return values, nil
 		},
-		Prove: func(context.Context, string) error { out.chip.Reset(); return nil },
+		Prove: func(context.Context, *profile.Applet, string) error { out.chip.Reset(); return nil },
 	}
 	return out
 }
@@ -316,7 +320,7 @@ func tearEverywhere(t *testing.T, fresh func(testing.TB) *product) {
 			}
 			p.chip.Reset()
 			again := &profile.Run{ // what another process would begin with
-				Chip: p.run.Chip, Applet: p.run.Applet, Card: p.card(p.chip), Keys: p.run.Keys,
+				Chip: p.run.Chip, Applets: p.run.Applets, Card: p.card(p.chip), Keys: p.run.Keys,
 				Element: p.run.Element, Secrets: p.run.Secrets, Prove: p.run.Prove,
 			}
 			if se.Written {

@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,12 +30,13 @@ func (r *Run) Probe(ctx context.Context) (Progress, error) {
 	)
 	// From the last step on: a card that is locked may answer nothing that an
 	// earlier probe asks.
-	for i := len(r.Applet.Steps) - 1; i >= 0; i-- {
-		st := &r.Applet.Steps[i]
+	steps := r.all()
+	for i := len(steps) - 1; i >= 0; i-- {
+		st := steps[i]
 		if st.Probe == nil {
 			continue
 		}
-		done, err := reading.done(ctx, st.Probe)
+		done, err := reading.done(ctx, st)
 		if err != nil {
 			return Progress{}, fmt.Errorf("probe of step %s: %w", st.ID, err)
 		}
@@ -55,9 +55,10 @@ type probing struct {
 	status *status
 }
 
-func (p *probing) done(ctx context.Context, probe *Probe) (bool, error) {
+func (p *probing) done(ctx context.Context, st *Step) (bool, error) {
+	probe := st.Probe
 	if probe.Answer != nil {
-		return p.answer(ctx, probe.Answer)
+		return p.answer(ctx, st.of, probe.Answer)
 	}
 	if p.keys == nil {
 		var err error
@@ -74,7 +75,7 @@ func (p *probing) done(ctx context.Context, probe *Probe) (bool, error) {
 			return false, err
 		}
 	}
-	return p.status.shows(probe), nil
+	return p.status.shows(st.of, probe), nil
 }
 
 // keyVersions reads which keys the card has. A card that does not tell is asked
@@ -108,8 +109,8 @@ func (r *Run) keyVersions(ctx context.Context) ([]gp.KeyInformation, error) {
 }
 
 // answer asks the application itself.
-func (p *probing) answer(ctx context.Context, probe *ProbeCommand) (bool, error) {
-	sel, err := apdu.Send(ctx, p.run.Card, gp.SelectCommand(p.run.Applet.AID))
+func (p *probing) answer(ctx context.Context, applet *Applet, probe *ProbeCommand) (bool, error) {
+	sel, err := apdu.Send(ctx, p.run.Card, gp.SelectCommand(applet.AID))
 	if err != nil {
 		return false, err
 	}
@@ -120,7 +121,7 @@ func (p *probing) answer(ctx context.Context, probe *ProbeCommand) (bool, error)
 	if !sel.SW.OK() {
 		return false, fmt.Errorf("SELECT: %w", sel.SW)
 	}
-	pl := &planner{run: p.run, it: map[string][]byte{}}
+	pl := &planner{run: p.run, applet: applet, it: map[string][]byte{}}
 	cmd, err := pl.single(nil, &Command{Header: probe.Header, Data: probe.Data, Le: probe.Le})
 	if err != nil {
 		return false, err
@@ -140,20 +141,20 @@ func (p *probing) answer(ctx context.Context, probe *ProbeCommand) (bool, error)
 
 // status is what GET STATUS says.
 type status struct {
-	card        byte
-	application byte
-	installed   bool
-	loaded      bool
+	card         byte
+	applications map[string]byte // life cycle by AID
+	loadFiles    map[string]bool // by AID
 }
 
-func (s *status) shows(p *Probe) bool {
+func (s *status) shows(a *Applet, p *Probe) bool {
+	state, installed := s.applications[string(a.AID)]
 	switch {
 	case p.Installed:
-		return s.installed
+		return installed
 	case p.Loaded:
-		return s.loaded
+		return s.loadFiles[string(a.Package.AID)]
 	case len(p.ApplicationState) == 1:
-		return s.installed && s.application == p.ApplicationState[0]
+		return installed && state == p.ApplicationState[0]
 	}
 	// Card states are ordered (GPC_SPE_034 figure 5-1): a later one includes it.
 	return s.card >= cardStates[p.CardState]
@@ -161,7 +162,7 @@ func (s *status) shows(p *Probe) bool {
 
 // present names a key set that the card has: one whose version it lists, or else
 // one that stands for the card's default keys.
-func (r *Run) present(card []gp.KeyInformation) string {
+func (r *Run) keySet(card []gp.KeyInformation) string {
 	fallback := ""
 	for _, name := range keys(r.Chip.Keys) {
 		switch version := r.Chip.Keys[name].Version; {
@@ -177,11 +178,11 @@ func (r *Run) present(card []gp.KeyInformation) string {
 // readStatus opens a channel with the key set that the card has and asks for
 // the life cycles.
 func (r *Run) readStatus(ctx context.Context, keys []gp.KeyInformation) (*status, error) {
-	name := r.present(keys)
+	name := r.keySet(keys)
 	if name == "" {
 		return nil, errors.New("the card has none of the profile's key versions")
 	}
-	ch, authenticate, err := r.open(ctx, r.Chip.GlobalPlatform.ISD, r.Chip.Keys[name], gp.Level(r.Chip.GlobalPlatform.Level[0]))
+	ch, authenticate, err := r.open(ctx, r.Chip.GlobalPlatform.ISD, name, r.Chip.LevelOf(name))
 	if err != nil {
 		return nil, err
 	}
@@ -204,17 +205,15 @@ func (r *Run) readStatus(ctx context.Context, keys []gp.KeyInformation) (*status
 	if len(isd) != 1 {
 		return nil, errors.New("the card does not list its card manager")
 	}
-	out := &status{card: isd[0].LifeCycle}
+	out := &status{card: isd[0].LifeCycle, applications: map[string]byte{}, loadFiles: map[string]bool{}}
 	apps, err := list(ctx, send, gp.ListApplications)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range apps {
-		if bytes.Equal(e.AID, r.Applet.AID) {
-			out.installed, out.application = true, e.LifeCycle
-		}
+		out.applications[string(e.AID)] = e.LifeCycle
 	}
-	if len(r.Applet.Package.AID) == 0 {
+	if !slices.ContainsFunc(r.Applets, func(a *Applet) bool { return len(a.Package.AID) > 0 }) {
 		return out, nil
 	}
 	files, err := list(ctx, send, gp.ListLoadFiles)
@@ -222,7 +221,7 @@ func (r *Run) readStatus(ctx context.Context, keys []gp.KeyInformation) (*status
 		return nil, err
 	}
 	for _, e := range files {
-		out.loaded = out.loaded || bytes.Equal(e.AID, r.Applet.Package.AID)
+		out.loadFiles[string(e.AID)] = true
 	}
 	return out, nil
 }
@@ -235,22 +234,25 @@ func (r *Run) Resume(ctx context.Context) error {
 	if err != nil {
 		return &StepError{Step: "probe", Written: true, Err: err}
 	}
-	if p.Done != "" && r.beyondProof(p.Done) {
-		// The proof came before the first final step; it is made again, since
-		// its outcome may never have been written down.
-		for i := range r.Applet.Steps {
-			if st := &r.Applet.Steps[i]; st.Prove == "lds" {
-				if err := r.prove(ctx, &Step{ID: st.ID, Prove: "resumed"}); err != nil {
-					return &StepError{Step: st.ID, Written: true, Err: err}
-				}
-			}
+	if err := r.ready(); err != nil {
+		return err
+	}
+	// A proof that came before what is done is made again, since its outcome may
+	// never have been written down. That of the lock is the last step and comes in
+	// any case.
+	for _, st := range r.before(p.Done) {
+		if st.Prove == "" || st.Prove == ProveLocked {
+			continue
+		}
+		if err := r.prove(ctx, &Step{ID: st.ID, Prove: ProveResumed, of: st.of}); err != nil {
+			return &StepError{Step: st.ID, Written: true, Err: err}
 		}
 	}
 	return r.from(ctx, p.Done, true)
 }
 
-func (r *Run) beyondProof(id string) bool {
-	proof := slices.IndexFunc(r.Applet.Steps, func(st Step) bool { return st.Prove == "lds" })
-	step := slices.IndexFunc(r.Applet.Steps, func(st Step) bool { return st.ID == id })
-	return step > proof
+// before lists the steps before the one of this name; none for "".
+func (r *Run) before(id string) []*Step {
+	steps := r.all()
+	return steps[:max(0, slices.IndexFunc(steps, func(st *Step) bool { return st.ID == id }))]
 }

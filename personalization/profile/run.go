@@ -57,20 +57,26 @@ const (
 	Failed Event = "failed" // the card refused it, or its answer is missing
 )
 
-// Run personalizes one application on one card.
+// Run personalizes the applications of one card, one after another, as one
+// sequence of steps: whatever was written for one of them has changed the card
+// for all, and what the card shows as done is looked for from the end of the
+// whole sequence back.
 type Run struct {
-	Chip   *Chip
-	Applet *Applet
-	Card   apdu.Card
-	Keys   ChannelOpener
-	// Element returns the bytes of a file element of the card image.
+	Chip    *Chip
+	Applets []*Applet // in the order in which they are written
+	Card    apdu.Card
+	Keys    ChannelOpener
+	// Element returns the bytes of an element of the card image that is no secret: a
+	// file by its name alone ("dg1"), a data grouping by its whole name
+	// ("emv.0101"). ErrNoElement says that the product does not make it.
 	Element func(name string) ([]byte, error)
 	// Secrets returns secrets of the card image in the clear, for an applet that
 	// takes them no other way; nil: there is none such. They are overwritten after
 	// use.
 	Secrets func(ctx context.Context, names []string) (map[string][]byte, error)
-	// Prove checks the card as a reader would; stage is lds or locked.
-	Prove func(ctx context.Context, stage string) error
+	// Prove checks an application as a reader or terminal would; stage is lds, emv,
+	// directory or locked, or resumed for what was proven before a crash.
+	Prove func(ctx context.Context, applet *Applet, stage string) error
 	// Journal records what is about to be sent and what became of it. writes
 	// says that commands that change the card come next: what is recorded must
 	// then be safe before Journal returns. An error stops the run before
@@ -82,6 +88,28 @@ type Run struct {
 
 	// captured is what steps took from responses, by name.
 	captured map[string][]byte
+	steps    []*Step // of all applets, once they are asked for
+}
+
+// ErrNoElement says that a card image has no such element.
+var ErrNoElement = errors.New("the card image has no such element")
+
+// all lists the steps of all applets. Where there are several, a step is named
+// after its applet too.
+func (r *Run) all() []*Step {
+	if r.steps == nil {
+		for _, a := range r.Applets {
+			for i := range a.Steps {
+				st := a.Steps[i]
+				st.of = a
+				if len(r.Applets) > 1 {
+					st.ID = a.Name + "/" + st.ID
+				}
+				r.steps = append(r.steps, &st)
+			}
+		}
+	}
+	return r.steps
 }
 
 // StepError says which step of a run failed.
@@ -106,9 +134,8 @@ type phase struct {
 	prove *Step
 }
 
-func (a *Applet) phases() (out []phase) {
-	for i := range a.Steps {
-		st := &a.Steps[i]
+func (r *Run) phases() (out []phase) {
+	for _, st := range r.all() {
 		switch {
 		case st.Prove != "":
 			out = append(out, phase{prove: st})
@@ -133,12 +160,18 @@ func (r *Run) Execute(ctx context.Context) error {
 // ready finds out before the first command whether the card image has every file
 // that the steps write.
 func (r *Run) ready() error {
-	for i := range r.Applet.Steps {
-		st := &r.Applet.Steps[i]
+	for _, st := range r.all() {
+		if st.Store != nil {
+			kept, err := r.present(st.Store)
+			if err != nil {
+				return &StepError{Step: st.ID, Err: fmt.Errorf("%w: %w", ErrUnusable, err)}
+			}
+			st.Store = kept
+		}
 		for _, v := range st.values() {
 			for _, ref := range v.value.references() {
-				if name, ok := strings.CutPrefix(ref.name, filePrefix); ok {
-					if _, err := r.Element(name); err != nil {
+				if isElement(ref.name) {
+					if _, err := r.Element(elementName(ref.name)); err != nil {
 						return &StepError{Step: st.ID, Err: fmt.Errorf("%w: %w", ErrUnusable, err)}
 					}
 				}
@@ -148,11 +181,61 @@ func (r *Run) ready() error {
 	return nil
 }
 
+// present is a STORE DATA sequence without the optional groupings that this card
+// image does not have.
+func (r *Run) present(s *Store) (*Store, error) {
+	kept := *s
+	kept.DGIs = nil
+	for _, d := range s.DGIs {
+		has := true
+		for _, ref := range d.Value.references() {
+			if !d.Optional || !isElement(ref.name) {
+				continue
+			}
+			switch _, err := r.Element(elementName(ref.name)); {
+			case errors.Is(err, ErrNoElement):
+				has = false
+			case err != nil:
+				return nil, err
+			}
+		}
+		if has {
+			kept.DGIs = append(kept.DGIs, d)
+		}
+	}
+	return &kept, nil
+}
+
+// elementPrefixes begin the names of elements that are no secrets.
+var elementPrefixes = []string{filePrefix, emvPrefix, psePrefix, ppsePrefix}
+
+// Stages of a proof, as steps name them, and ProveResumed for one that was made
+// before a crash.
+const (
+	ProveLDS     = "lds"     // an identity application, as a border reader reads it
+	ProveEMV     = "emv"     // a payment application and its directory, as a terminal does
+	ProveLocked  = "locked"  // the locked card still answers
+	ProveResumed = "resumed" // again, of what is done already
+)
+
+// isElement reports whether a name is that of an element that is no secret.
+func isElement(name string) bool {
+	for _, prefix := range elementPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// elementName is what the card image calls an element.
+func elementName(name string) string { return strings.TrimPrefix(name, filePrefix) }
+
 // from runs the steps that come after the step named last ("" is the
 // beginning). written says whether the card was already changed.
 func (r *Run) from(ctx context.Context, last string, written bool) error {
 	skipping := last != ""
-	for _, p := range r.Applet.phases() {
+	for _, p := range r.phases() {
 		if p.prove != nil {
 			if skipping {
 				continue
@@ -213,7 +296,7 @@ func remaining(steps []*Step, last string) (todo []*Step, skipping bool) {
 			break
 		}
 		if begun && (st.Store != nil || st.Refused != nil && st.Refused.Command == nil) {
-			todo = append(todo, &Step{ID: "begin-again", Install: &Install{}})
+			todo = append(todo, &Step{ID: "begin-again", Install: &Install{}, of: st.of})
 			break
 		}
 	}
@@ -224,7 +307,7 @@ func (r *Run) prove(ctx context.Context, st *Step) error {
 	if err := r.journal(ctx, Intent, st); err != nil {
 		return err
 	}
-	if err := r.Prove(ctx, st.Prove); err != nil {
+	if err := r.Prove(ctx, st.of, st.Prove); err != nil {
 		return errors.Join(err, r.journal(ctx, Failed, st))
 	}
 	return r.journal(ctx, Done, st)
@@ -252,13 +335,13 @@ func (r *Run) target(st *Step) []byte {
 		if len(st.Select.AID) > 0 {
 			return st.Select.AID
 		}
-		return r.Applet.AID
+		return st.of.AID
 	}
 	switch with := st.OpenChannel.With; with {
 	case "", "isd":
 		return r.Chip.GlobalPlatform.ISD
 	case "applet":
-		return r.Applet.AID
+		return st.of.AID
 	default:
 		aid, _ := parseAID(with)
 		return aid
@@ -270,13 +353,14 @@ func (r *Run) level(st *Step) gp.Level {
 	if len(st.OpenChannel.Level) == 1 {
 		return gp.Level(st.OpenChannel.Level[0])
 	}
-	return gp.Level(r.Chip.GlobalPlatform.Level[0])
+	return r.Chip.LevelOf(st.OpenChannel.Keys)
 }
 
 // open selects a security domain and begins a secure channel. It returns
 // EXTERNAL AUTHENTICATE, still to be sent.
-func (r *Run) open(ctx context.Context, aid []byte, keys KeySet, level gp.Level) (Channel, []byte, error) {
-	challenge, err := r.Keys.HostChallenge(ctx, r.Chip.Protocol().Mode())
+func (r *Run) open(ctx context.Context, aid []byte, name string, level gp.Level) (Channel, []byte, error) {
+	keys, protocol := r.Chip.Keys[name], r.Chip.ProtocolOf(name)
+	challenge, err := r.Keys.HostChallenge(ctx, protocol.Mode())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -300,7 +384,7 @@ func (r *Run) open(ctx context.Context, aid []byte, keys KeySet, level gp.Level)
 		return nil, nil, fmt.Errorf("the card answers with keys of version %02X, not %02X: %w", b[10], keys.Version, apdu.SWReferencedDataNotFound)
 	}
 	return r.Keys.Open(ctx, OpenRequest{
-		Keys: keys, Protocol: r.Chip.Protocol(), Level: level, AID: aid,
+		Keys: keys, Protocol: protocol, Level: level, AID: aid,
 		HostChallenge: challenge, InitializeUpdate: answers[1].Data, CountDataOnly: r.Chip.Has(QuirkCountDataOnly),
 	})
 }
@@ -331,17 +415,16 @@ func (r *Run) exchange(ctx context.Context, batch []apdu.Item) ([]apdu.Response,
 // has to wait. changed reports whether a command of a writing step may have
 // reached the card.
 func (r *Run) phase(ctx context.Context, open *Step, steps []*Step) (changed bool, err error) {
-	if r.captured == nil {
-		r.captured = map[string][]byte{}
-	}
-	p := &planner{run: r, secrets: map[string][]byte{}, captured: r.captured, it: map[string][]byte{}}
+	r.captured = map[string][]byte{} // what is captured lives under one selection
+	p := &planner{run: r, applet: open.of, secrets: map[string][]byte{}, captured: r.captured, it: map[string][]byte{}}
 	defer p.forget()
 	b := batcher{run: r, planner: p, open: open}
 	if open.Select != nil {
 		b.first = []planned{{step: open, cmd: gp.SelectCommand(r.target(open))}}
 	} else {
 		p.level = r.level(open)
-		if p.channel, b.authenticate, err = r.open(ctx, r.target(open), r.Chip.Keys[open.OpenChannel.Keys], p.level); err != nil {
+		p.protocol = r.Chip.ProtocolOf(open.OpenChannel.Keys)
+		if p.channel, b.authenticate, err = r.open(ctx, r.target(open), open.OpenChannel.Keys, p.level); err != nil {
 			return false, err
 		}
 		defer p.channel.Close()

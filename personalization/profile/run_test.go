@@ -157,14 +157,17 @@ func newBenchOf(t testing.TB, i byte) *bench {
 		t.Fatal(err)
 	}
 	b.run = &Run{
-		Chip: &chip, Applet: set.Applets["virtual-lds"], Card: b.chip, Keys: b.keys,
+		Chip: &chip, Applets: []*Applet{set.Applets["virtual-lds"]}, Card: b.chip, Keys: b.keys,
 		Element: func(name string) ([]byte, error) {
+			if name == "binding" {
+				return nil, ErrNoElement
+			}
 			if name == "dg2" {
 				return bytes.Repeat([]byte("portrait"), 1500), nil
 			}
 			return []byte("content of " + name), nil
 		},
-		Prove: func(_ context.Context, stage string) error { b.proofs = append(b.proofs, stage); return nil },
+		Prove: func(_ context.Context, _ *Applet, stage string) error { b.proofs = append(b.proofs, stage); return nil },
 		Journal: func(_ context.Context, e Event, steps []string, _ bool) error {
 			for _, s := range steps {
 				b.events = append(b.events, fmt.Sprintf("%s %s", s, e))

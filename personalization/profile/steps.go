@@ -44,6 +44,9 @@ type Step struct {
 	Lock           *Command        `yaml:"lock"`
 	Refused        *Refused        `yaml:"refused"`
 	Prove          string          `yaml:"prove"`
+
+	// of is the applet whose step it is, in a run.
+	of *Applet
 }
 
 // Select selects an application in the clear: what follows goes to it without
@@ -86,10 +89,23 @@ type MakeSelectable struct {
 type Install struct{}
 
 // Store is one sequence of STORE DATA commands (GPC_SPE_034 11.11): the
-// DGIs as one stream, cut into blocks as large as the channel carries.
+// DGIs as one stream, cut into blocks as large as the channel carries. A block
+// holds enciphered values or plain ones, never both.
 type Store struct {
-	Enciphered bool  `yaml:"enciphered"` // values are enciphered under the DEK
-	DGIs       []DGI `yaml:"dgis"`
+	Enciphered bool `yaml:"enciphered"` // all values are enciphered under the DEK
+	// OnePerCommand begins a command with every DGI, for applets that do not take
+	// a stream.
+	OnePerCommand bool     `yaml:"one-per-command"`
+	P1            *StoreP1 `yaml:"p1"` // left out: DGI format stated (08, 68), last 80
+	DGIs          []DGI    `yaml:"dgis"`
+}
+
+// StoreP1 is what P1 of STORE DATA is where an applet does not take GlobalPlatform's:
+// EMV CPS has 00 and 60, and 80 for the last block. 1 byte each.
+type StoreP1 struct {
+	Plain      Hex `yaml:"plain"`
+	Enciphered Hex `yaml:"enciphered"`
+	Last       Hex `yaml:"last"` // bits that are set in the last one; 00: it is not marked
 }
 
 // DGI is one data grouping: a two-byte identifier and a value. No value
@@ -97,7 +113,14 @@ type Store struct {
 type DGI struct {
 	DGI   Hex   `yaml:"dgi"`
 	Value Value `yaml:"value"`
+	// Enciphered says that this value is enciphered under the DEK, where not all are.
+	Enciphered bool `yaml:"enciphered"`
+	// Optional leaves the DGI out of cards whose product does not make its value.
+	Optional bool `yaml:"optional"`
 }
+
+// secret reports whether a DGI of the sequence is enciphered.
+func (s *Store) secret(d *DGI) bool { return s.Enciphered || d.Enciphered }
 
 // Command is a command of the application's own. Its header is four bytes; le is
 // how many bytes of answer are asked for, 256 for all.
@@ -300,6 +323,8 @@ type placed struct {
 	path  string
 	value *Value
 	loop  []string
+	// enciphered: it is stored enciphered under the DEK.
+	enciphered bool
 }
 
 // values lists every value of a step.
@@ -309,17 +334,18 @@ func (st *Step) values() (out []placed) {
 			return
 		}
 		if c.Chunk != nil {
-			out = append(out, placed{path + ".chunk.of", &c.Chunk.Of, loop})
+			out = append(out, placed{path: path + ".chunk.of", value: &c.Chunk.Of, loop: loop})
 			loop = append(append([]string{}, loop...), "it.chunk", "it.offset", "it.index")
 		}
-		out = append(out, placed{path + ".header", &c.Header, loop}, placed{path + ".data", &c.Data, loop})
+		out = append(out, placed{path: path + ".header", value: &c.Header, loop: loop}, placed{path: path + ".data", value: &c.Data, loop: loop})
 	}
 	if st.InstallApplet != nil {
-		out = append(out, placed{"install.parameters", &st.InstallApplet.Parameters, nil})
+		out = append(out, placed{path: "install.parameters", value: &st.InstallApplet.Parameters})
 	}
 	if st.Store != nil {
 		for i := range st.Store.DGIs {
-			out = append(out, placed{fmt.Sprintf("store.dgis[%d].value", i), &st.Store.DGIs[i].Value, nil})
+			d := &st.Store.DGIs[i]
+			out = append(out, placed{path: fmt.Sprintf("store.dgis[%d].value", i), value: &d.Value, enciphered: st.Store.secret(d)})
 		}
 	}
 	if f := st.Files; f != nil {
@@ -327,19 +353,19 @@ func (st *Step) values() (out []placed) {
 		command("files.select", f.Select, "it.fid", "it.value")
 		command("files.update", f.Update, "it.fid", "it.value", "it.chunk", "it.offset", "it.index")
 		for i := range f.List {
-			out = append(out, placed{fmt.Sprintf("files.list[%d].value", i), &f.List[i].Value, nil})
+			out = append(out, placed{path: fmt.Sprintf("files.list[%d].value", i), value: &f.List[i].Value})
 		}
 	}
 	if r := st.Records; r != nil {
 		command("records.update", r.Update, "it.record", "it.reference", "it.sfi", "it.value")
 		for i := range r.List {
-			out = append(out, placed{fmt.Sprintf("records.list[%d].value", i), &r.List[i].Value, nil})
+			out = append(out, placed{path: fmt.Sprintf("records.list[%d].value", i), value: &r.List[i].Value})
 		}
 	}
 	if d := st.PutData; d != nil {
 		command("put-data.update", d.Update, "it.tag", "it.value")
 		for i := range d.List {
-			out = append(out, placed{fmt.Sprintf("put-data.list[%d].value", i), &d.List[i].Value, nil})
+			out = append(out, placed{path: fmt.Sprintf("put-data.list[%d].value", i), value: &d.List[i].Value})
 		}
 	}
 	command("generate-key", st.GenerateKey)
@@ -349,7 +375,7 @@ func (st *Step) values() (out []placed) {
 		command("refused.command", st.Refused.Command)
 	}
 	if st.Probe != nil && st.Probe.Answer != nil {
-		out = append(out, placed{"probe.answer.header", &st.Probe.Answer.Header, nil}, placed{"probe.answer.data", &st.Probe.Answer.Data, nil})
+		out = append(out, placed{path: "probe.answer.header", value: &st.Probe.Answer.Header}, placed{path: "probe.answer.data", value: &st.Probe.Answer.Data})
 	}
 	return out
 }
@@ -398,7 +424,7 @@ var writingInstructions = []byte{
 // otherwise.
 func (c *Command) mayWrite() bool {
 	for _, r := range c.Data.references() {
-		if strings.HasPrefix(r.name, filePrefix) || strings.HasPrefix(r.name, secretPrefix) {
+		if isElement(r.name) || strings.HasPrefix(r.name, secretPrefix) {
 			return true
 		}
 	}

@@ -143,6 +143,12 @@ type KeySet struct {
 	Data string `yaml:"data"`
 	Type string `yaml:"type"` // aes (also when empty), 3des
 	Bits int    `yaml:"bits"` // AES: 128, 192 or 256; 3DES: 128 (two keys)
+	// Protocol and I are those of channels with these keys where they differ from
+	// the chip's: a security domain of an application may speak another one. Level
+	// goes with them.
+	Protocol string `yaml:"protocol"` // scp02, scp03; empty: the chip's
+	I        Hex    `yaml:"i"`        // 1 byte
+	Level    Hex    `yaml:"level"`    // 1 byte
 
 	template gp.Diversification
 }
@@ -206,18 +212,24 @@ type Applet struct {
 	AID   Hex    `yaml:"aid"`
 	// Plaintext says, in a sentence, what travels to the card in the clear. Without
 	// it no step may send a secret but enciphered.
-	Plaintext string  `yaml:"plaintext"`
-	Package   Package `yaml:"package"`
-	Reading   struct {
-		Access    []string `yaml:"access"`    // pace, bac: what a reader can open the application with
-		ChipProof string   `yaml:"chipProof"` // chip-authentication, active-authentication
-		PIN       bool     `yaml:"pin"`       // it has a holder PIN, and the services file behind it
-	} `yaml:"reading"`
-	Quirks []string `yaml:"quirks"`
-	Steps  []Step   `yaml:"steps"`
+	Plaintext string   `yaml:"plaintext"`
+	Package   Package  `yaml:"package"`
+	Reading   Reading  `yaml:"reading"`
+	Quirks    []string `yaml:"quirks"`
+	Steps     []Step   `yaml:"steps"`
 
 	file    string
 	capFile []byte
+}
+
+// Reading says how an application is read and proven.
+type Reading struct {
+	Access []string `yaml:"access"` // pace, bac: what a reader can open the application with
+	// ChipProof is chip-authentication or active-authentication of an identity
+	// application, offline-data-authentication of a payment application, none of
+	// a directory that leads to one.
+	ChipProof string `yaml:"chipProof"`
+	PIN       bool   `yaml:"pin"` // it has a holder PIN, and the services file behind it
 }
 
 // Package is the load file that an applet comes from.
@@ -243,6 +255,9 @@ type Product struct {
 		LifetimeYears int `yaml:"lifetimeYears"`
 	} `yaml:"validity"`
 	DataGroups []int `yaml:"dataGroups"`
+	// Payment names the payment scheme of the bank application; empty: the product
+	// has none.
+	Payment string `yaml:"payment"`
 
 	file string
 }

@@ -242,6 +242,9 @@ func tlvTag(b []byte) (tlv.Tag, bool) {
 // Where names come from.
 const (
 	filePrefix    = "file."     // a file of the card image
+	emvPrefix     = "emv."      // a data grouping of the payment application
+	psePrefix     = "pse."      // one of its directory
+	ppsePrefix    = "ppse."     // one of its contactless directory
 	secretPrefix  = "secret."   // a secret of the card image
 	capturePrefix = "captured." // what an earlier step took from a response
 	loopPrefix    = "it."       // what a step that repeats is at

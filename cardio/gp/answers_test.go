@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -334,4 +336,45 @@ func TestStoreDataStream(t *testing.T) {
 			rt.Fatalf("%d bytes are left over", len(stream))
 		}
 	})
+}
+
+// TestStoreDataMixed: a block holds enciphered groupings or plain ones, the
+// blocks are counted through, and P1 is the EMV Card Personalization
+// Specification's where that is asked for.
+func TestStoreDataMixed(t *testing.T) {
+	dgis := []gp.DGI{
+		{ID: 0x0101, Value: make([]byte, 20)},
+		{ID: 0x8000, Value: make([]byte, 48), Enciphered: true},
+		{ID: 0x8010, Value: make([]byte, 8), Enciphered: true},
+		{ID: 0x9000, Value: make([]byte, 9)},
+		{ID: 0x7FFF},
+	}
+	emv := &gp.StoreDataP1{Plain: 0x00, Enciphered: 0x60, Last: 0x80}
+	for _, c := range []struct {
+		name string
+		o    gp.StoreDataOptions
+		want []string // P1, P2 and size
+	}{
+		{"GlobalPlatform", gp.StoreDataOptions{MaxData: 255}, []string{"08 00 23", "68 01 62", "88 02 15"}},
+		{"EMV CPS", gp.StoreDataOptions{MaxData: 255, P1: emv}, []string{"00 00 23", "60 01 62", "80 02 15"}},
+		{"cut", gp.StoreDataOptions{MaxData: 40, P1: emv}, []string{"00 00 23", "60 01 40", "60 02 22", "80 03 15"}},
+		{"one a command", gp.StoreDataOptions{MaxData: 255, P1: emv, OnePerCommand: true}, []string{"00 00 23", "60 01 51", "60 02 11", "00 03 12", "80 04 3"}},
+		{"no last", gp.StoreDataOptions{MaxData: 255, P1: &gp.StoreDataP1{Plain: 0x00, Enciphered: 0x60}}, []string{"00 00 23", "60 01 62", "00 02 15"}},
+	} {
+		cmds, err := gp.StoreData(dgis, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, cmd := range cmds {
+			got = append(got, fmt.Sprintf("%02X %02X %d", cmd.P1, cmd.P2, len(cmd.Data)))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	dgis[1].Value = make([]byte, 47)
+	if _, err := gp.StoreData(dgis, gp.StoreDataOptions{MaxData: 255}); err == nil {
+		t.Error("an enciphered grouping of 47 bytes was packed")
+	}
 }

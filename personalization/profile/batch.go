@@ -63,7 +63,7 @@ func (b *batcher) send(ctx context.Context, steps []*Step) (changed bool, err er
 
 // forget wipes what was sent in the clear.
 func (b *batcher) forget(plan []planned, batch []apdu.Item) {
-	if b.planner.channel != nil || b.planner.applet.Plaintext == "" {
+	if b.planner.channel != nil || b.open.of.Plaintext == "" {
 		return
 	}
 	for _, p := range plan {

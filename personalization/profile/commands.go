@@ -27,7 +27,6 @@ type planned struct {
 // chip and what was captured.
 type planner struct {
 	run      *Run
-	applet   *Applet // whose steps these are
 	channel  Channel // nil in the clear
 	protocol gp.Protocol
 	level    gp.Level
@@ -48,6 +47,9 @@ func (p *planner) prefetch(ctx context.Context, steps []*Step) error {
 				how := r.how
 				if v.enciphered {
 					how = "encipher"
+				}
+				if how == "" && st.of.Plaintext == "" {
+					return errors.New("secrets are not sent in the clear")
 				}
 				if p.secrets[how+" "+r.name] == nil {
 					wanted[how][strings.TrimPrefix(r.name, secretPrefix)] = true
@@ -89,7 +91,7 @@ func (p *planner) forget() {
 func (p *planner) fetch(ctx context.Context, how string, names []string) (map[string][]byte, error) {
 	switch how {
 	case "":
-		if p.applet.Plaintext == "" || p.run.Secrets == nil {
+		if p.run.Secrets == nil {
 			return nil, errors.New("secrets are not sent in the clear")
 		}
 		return p.run.Secrets(ctx, names)
@@ -147,9 +149,9 @@ func (p *planner) commands(ctx context.Context, st *Step) ([]planned, error) {
 		if err != nil {
 			return nil, err
 		}
-		return one(st, gp.InstallForMakeSelectable{Application: p.applet.AID, Privileges: privileges}.Command)
+		return one(st, gp.InstallForMakeSelectable{Application: st.of.AID, Privileges: privileges}.Command)
 	case st.Install != nil:
-		return []planned{{step: st, cmd: gp.InstallForPersonalizationCommand(p.applet.AID)}}, nil
+		return []planned{{step: st, cmd: gp.InstallForPersonalizationCommand(st.of.AID)}}, nil
 	case st.Store != nil:
 		return p.store(st)
 	case st.Files != nil:
@@ -165,7 +167,7 @@ func (p *planner) commands(ctx context.Context, st *Step) ([]planned, error) {
 		}
 		return []planned{{step: st, cmd: cmd, check: check}}, nil
 	case st.SetStatus != nil && len(st.SetStatus.Application) == 1:
-		return []planned{{step: st, cmd: gp.SetApplicationStatusCommand(p.applet.AID, st.SetStatus.Application[0])}}, nil
+		return []planned{{step: st, cmd: gp.SetApplicationStatusCommand(st.of.AID, st.SetStatus.Application[0])}}, nil
 	case st.SetStatus != nil:
 		return []planned{{step: st, cmd: gp.SetCardStatusCommand(cardStates[st.SetStatus.Card])}}, nil
 	case st.Refused != nil:
@@ -191,7 +193,7 @@ func one(st *Step, build func() (apdu.Command, error)) ([]planned, error) {
 }
 
 func (p *planner) load(st *Step) ([]planned, error) {
-	a := p.applet
+	a := st.of
 	block, hash, err := a.loadFile()
 	if err != nil {
 		return nil, err
@@ -215,7 +217,7 @@ func (p *planner) load(st *Step) ([]planned, error) {
 }
 
 func (p *planner) install(st *Step) ([]planned, error) {
-	a, in := p.applet, st.InstallApplet
+	a, in := st.of, st.InstallApplet
 	parameters, err := in.Parameters.eval(p.find)
 	if err != nil {
 		return nil, err

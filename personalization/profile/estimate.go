@@ -70,7 +70,7 @@ func (r *Run) estimate(ph phase, e *Estimate) (step string, err error) {
 		return "", nil
 	}
 	ctx := context.Background()
-	pl := &planner{run: r, applet: ph.open.of, secrets: map[string][]byte{}, captured: map[string][]byte{}, it: map[string][]byte{}}
+	pl := &planner{run: r, secrets: map[string][]byte{}, captured: map[string][]byte{}, it: map[string][]byte{}}
 	e.add(5+16, 20) // SELECT
 	if ph.open.OpenChannel != nil {
 		pl.level = r.level(ph.open)

@@ -121,7 +121,7 @@ func (p *probing) answer(ctx context.Context, applet *Applet, probe *ProbeComman
 	if !sel.SW.OK() {
 		return false, fmt.Errorf("SELECT: %w", sel.SW)
 	}
-	pl := &planner{run: p.run, applet: applet, it: map[string][]byte{}}
+	pl := &planner{run: p.run, it: map[string][]byte{}}
 	cmd, err := pl.single(nil, &Command{Header: probe.Header, Data: probe.Data, Le: probe.Le})
 	if err != nil {
 		return false, err

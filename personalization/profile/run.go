@@ -95,20 +95,31 @@ type Run struct {
 var ErrNoElement = errors.New("the card image has no such element")
 
 // all lists the steps of all applets. Where there are several, a step is named
-// after its applet too.
+// after its applet too, and the proofs of those that another one completes come
+// together with that one's, after everything is written.
 func (r *Run) all() []*Step {
-	if r.steps == nil {
-		for _, a := range r.Applets {
-			for i := range a.Steps {
-				st := a.Steps[i]
-				st.of = a
-				if len(r.Applets) > 1 {
-					st.ID = a.Name + "/" + st.ID
-				}
-				r.steps = append(r.steps, &st)
+	if r.steps != nil {
+		return r.steps
+	}
+	var proofs []*Step
+	for _, a := range r.Applets {
+		for i := range a.Steps {
+			st := a.Steps[i]
+			st.of = a
+			if len(r.Applets) > 1 {
+				st.ID = a.Name + "/" + st.ID
 			}
+			switch {
+			case st.Prove != "" && a.Partial():
+				proofs = append(proofs, &st)
+				continue
+			case st.Prove != "":
+				r.steps, proofs = append(r.steps, proofs...), nil
+			}
+			r.steps = append(r.steps, &st)
 		}
 	}
+	r.steps = append(r.steps, proofs...)
 	return r.steps
 }
 
@@ -139,6 +150,8 @@ func (r *Run) phases() (out []phase) {
 		switch {
 		case st.Prove != "":
 			out = append(out, phase{prove: st})
+		case st.OpenChannel != nil && len(out) > 0 && r.sameChannel(out[len(out)-1].open, st):
+			// It is open already.
 		case st.OpenChannel != nil || st.Select != nil:
 			out = append(out, phase{open: st})
 		default:
@@ -147,6 +160,13 @@ func (r *Run) phases() (out []phase) {
 		}
 	}
 	return out
+}
+
+// sameChannel reports whether a step would open the channel that an earlier one
+// has opened.
+func (r *Run) sameChannel(open, st *Step) bool {
+	return open != nil && open.OpenChannel != nil && open.OpenChannel.Keys == st.OpenChannel.Keys &&
+		string(r.target(open)) == string(r.target(st)) && r.level(open) == r.level(st)
 }
 
 // Execute runs all steps on a fresh card.
@@ -416,7 +436,7 @@ func (r *Run) exchange(ctx context.Context, batch []apdu.Item) ([]apdu.Response,
 // reached the card.
 func (r *Run) phase(ctx context.Context, open *Step, steps []*Step) (changed bool, err error) {
 	r.captured = map[string][]byte{} // what is captured lives under one selection
-	p := &planner{run: r, applet: open.of, secrets: map[string][]byte{}, captured: r.captured, it: map[string][]byte{}}
+	p := &planner{run: r, secrets: map[string][]byte{}, captured: r.captured, it: map[string][]byte{}}
 	defer p.forget()
 	b := batcher{run: r, planner: p, open: open}
 	if open.Select != nil {

@@ -45,6 +45,8 @@ type Applet interface {
 // Env is what the chip gives to an applet during a call. It is valid only
 // inside that call.
 type Env interface {
+	// AID is the application's own.
+	AID() []byte
 	// Memory is the applet's own part of the chip's persistent memory.
 	Memory() nvm.Space
 	// Random is the chip's random number generator.

@@ -25,6 +25,11 @@ func (e *env) live() {
 	}
 }
 
+func (e *env) AID() []byte {
+	e.live()
+	return append([]byte(nil), e.app.aid...)
+}
+
 func (e *env) Memory() nvm.Space {
 	e.live()
 	e.chip.touched = append(e.chip.touched, e.app)

@@ -1,0 +1,423 @@
+package payment
+
+import (
+	"bytes"
+	"math/big"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/tlv"
+	"cardbureau/cardio/virtual"
+)
+
+// Data groupings (EMV CPS 1.1 annex A; records are numbered by file and record).
+const (
+	dgiFiles      uint16 = 0x0062 // file control parameters
+	dgiCounters   uint16 = 0x3000 // 9F36
+	dgiCard       uint16 = 0x3001 // card's own copies: action codes, 9F10, 9F14, 9F23, C3
+	dgiComplete   uint16 = 0x7FFF
+	dgiKeys       uint16 = 0x8000 // MK-AC ‖ MK-SMI ‖ MK-SMC, 48 bytes
+	dgiDynamicKey uint16 = 0x8001 // MK-DN, 16 bytes
+	dgiPIN        uint16 = 0x8010 // format 2 block, 8 bytes
+	dgiExponent   uint16 = 0x8101 // private exponent
+	dgiModulus    uint16 = 0x8103
+	dgiQInv       uint16 = 0x8201
+	dgiDQ         uint16 = 0x8202
+	dgiDP         uint16 = 0x8203
+	dgiQ          uint16 = 0x8204
+	dgiP          uint16 = 0x8205
+	dgiKeysKCV    uint16 = 0x9000
+	dgiDynamicKCV uint16 = 0x9001
+	dgiPINTries   uint16 = 0x9010
+	dgiFCI        uint16 = 0x9102
+	dgiFCINear    uint16 = 0x9103 // contactless
+	dgiOptions    uint16 = 0x9104 // 82, 94
+	dgiOptionsNr  uint16 = 0x9105
+)
+
+// P1 of STORE DATA (EMV CPS 1.1, 4.3.4; GPC_SPE_034 table 11-89).
+const (
+	p1Last       = 0x80
+	p1Enciphered = 0x60
+	p1Format     = 0x18
+	p1FormatDGI  = 0x08
+)
+
+const maxRecord = 254
+
+// stream is a personalization sequence in progress.
+type stream struct {
+	open       bool
+	next       byte // block number that comes next
+	enciphered bool
+	pending    []byte // of a data grouping that is not whole yet
+	done       bool   // 7FFF was taken
+}
+
+func record(id uint16) bool { return id>>8 >= 1 && id>>8 <= 30 && id&0xFF >= 1 && id&0xFF <= 0xFE }
+
+func secret(id uint16) bool { return id>>8 == 0x80 || id>>8 == 0x81 || id>>8 == 0x82 }
+
+func known(id uint16) bool {
+	switch id {
+	case dgiFiles, dgiCounters, dgiCard, dgiComplete, dgiKeys, dgiDynamicKey, dgiPIN, dgiExponent, dgiModulus, dgiQInv, dgiDQ, dgiDP,
+		dgiQ, dgiP, dgiKeysKCV, dgiDynamicKCV, dgiPINTries, dgiFCI, dgiFCINear, dgiOptions, dgiOptionsNr:
+		return true
+	}
+	return record(id)
+}
+
+// StoreData takes personalization data. The blocks of a sequence, p2 from 00, are
+// one stream of data groupings for as long as P1 says the same of encipherment: a
+// grouping may be cut between two of them. A sequence may be begun again from 00
+// as long as 7FFF has not been taken; what it holds then replaces what was there.
+//
+// Refusals: 6985 after completion, or where 7FFF finds something missing or
+// contradictory; 6A86 a block out of order, or another P1; 6982 a secret grouping
+// in the clear; 6A88 a grouping that is reserved or unknown; 6A80 a wrong length,
+// content or key check value. Keys whose check value is wrong are not kept.
+func (a *Applet) StoreData(e virtual.Env, p1, p2 byte, data []byte) ([]byte, apdu.StatusWord) {
+	sw := a.store(e, p1, p2, data)
+	if !sw.OK() || p1&p1Last != 0 {
+		a.stream = stream{}
+	}
+	return nil, sw
+}
+
+func (a *Applet) store(e virtual.Env, p1, p2 byte, data []byte) apdu.StatusWord {
+	if complete(e) {
+		return apdu.SWConditionsOfUseNotSatisfied
+	}
+	enciphered := p1&p1Enciphered == p1Enciphered
+	if p1&^(p1Last|p1Enciphered|p1FormatDGI) != 0 || !enciphered && p1&p1Enciphered != 0 {
+		return apdu.SWIncorrectP1P2
+	}
+	s := &a.stream
+	if p2 == 0 {
+		*s = stream{open: true}
+	}
+	if !s.open || p2 != s.next || len(s.pending) > 0 && enciphered != s.enciphered {
+		return apdu.SWIncorrectP1P2
+	}
+	s.next++
+	s.enciphered = enciphered
+	s.pending = append(s.pending, data...)
+	for len(s.pending) > 0 {
+		if s.done {
+			return apdu.SWConditionsOfUseNotSatisfied // nothing comes after completion
+		}
+		id, value, rest, whole, sw := next(s.pending)
+		if !sw.OK() {
+			return sw
+		}
+		if !whole {
+			break
+		}
+		if sw := a.take(e, id, value, enciphered); !sw.OK() {
+			return sw
+		}
+		s.pending = append([]byte{}, rest...)
+		s.done = id == dgiComplete
+	}
+	if p1&p1Last != 0 {
+		if len(s.pending) > 0 {
+			return apdu.SWWrongData
+		}
+		if s.done {
+			return finish(e)
+		}
+	}
+	return apdu.SWSuccess
+}
+
+// next cuts the first data grouping off a stream.
+func next(b []byte) (id uint16, value, rest []byte, whole bool, sw apdu.StatusWord) {
+	if len(b) < 2 {
+		return 0, nil, nil, false, apdu.SWSuccess
+	}
+	id = uint16(b[0])<<8 | uint16(b[1])
+	if !known(id) {
+		return 0, nil, nil, false, apdu.SWReferencedDataNotFound
+	}
+	if len(b) < 3 {
+		return 0, nil, nil, false, apdu.SWSuccess
+	}
+	n, at := int(b[2]), 3
+	if b[2] == 0xFF {
+		if len(b) < 5 {
+			return 0, nil, nil, false, apdu.SWSuccess
+		}
+		n, at = int(b[3])<<8|int(b[4]), 5
+	}
+	if n > 512 {
+		return 0, nil, nil, false, apdu.SWWrongData
+	}
+	if len(b) < at+n {
+		return 0, nil, nil, false, apdu.SWSuccess
+	}
+	return id, b[at : at+n], b[at+n:], true, apdu.SWSuccess
+}
+
+// take keeps one data grouping.
+func (a *Applet) take(e virtual.Env, id uint16, value []byte, enciphered bool) apdu.StatusWord {
+	if id == dgiComplete {
+		if len(value) != 0 {
+			return apdu.SWWrongData
+		}
+		return apdu.SWSuccess
+	}
+	if secret(id) != enciphered {
+		return apdu.SWSecurityStatusNotSatisfied
+	}
+	if enciphered {
+		plain, err := e.DecipherDEK(value)
+		if err != nil {
+			return apdu.SWWrongData
+		}
+		value = plain
+	}
+	m := memory{e.Memory()}
+	value, ok := shaped(id, value)
+	if !ok {
+		return apdu.SWWrongData
+	}
+	m.Set(key(id), value)
+	for _, pair := range [][2]uint16{{dgiKeys, dgiKeysKCV}, {dgiDynamicKey, dgiDynamicKCV}} {
+		if id != pair[0] && id != pair[1] {
+			continue
+		}
+		keys, kcvs := m.Get(key(pair[0])), m.Get(key(pair[1]))
+		if keys == nil || kcvs == nil || bytes.Equal(kcvsDES(keys), kcvs) || bytes.Equal(kcvsAES(keys), kcvs) {
+			continue
+		}
+		if id == pair[1] {
+			m.Delete(key(pair[0]))
+			m.Delete(key(pair[1]))
+			return apdu.SWWrongData
+		}
+		m.Delete(key(pair[1])) // that of keys from before; the new ones' follows
+	}
+	return apdu.SWSuccess
+}
+
+// shaped checks a grouping by itself, and takes the padding off a secret.
+func shaped(id uint16, value []byte) ([]byte, bool) {
+	exact := func(n int) ([]byte, bool) {
+		if len(value) == n {
+			return value, true
+		}
+		if len(value) > n && value[n] == 0x80 && len(bytes.Trim(value[n+1:], "\x00")) == 0 && len(value)-n <= 16 {
+			return value[:n], true
+		}
+		return nil, false
+	}
+	switch {
+	case record(id):
+		if id>>8 > 10 {
+			return value, len(value) > 0 && len(value) <= maxRecord
+		}
+		list, err := tlv.Parse(value)
+		return value, err == nil && len(list) == 1 && list[0].Tag == 0x70 && len(value) <= maxRecord
+	case id == dgiKeys:
+		return exact(48)
+	case id == dgiDynamicKey:
+		return exact(16)
+	case id == dgiPIN:
+		v, ok := exact(8)
+		return v, ok && validPINBlock(v)
+	case id == dgiKeysKCV:
+		return value, len(value) == 9
+	case id == dgiDynamicKCV:
+		return value, len(value) == 3
+	case id == dgiPINTries:
+		return value, len(value) == 2 && value[0] == value[1] && value[1] >= 1 && value[1] <= 15
+	case id == dgiFCI || id == dgiFCINear:
+		list, err := tlv.Parse(value)
+		return value, err == nil && len(list) == 1 && list[0].Tag == 0xA5
+	case secret(id):
+		return value, len(value) >= 32
+	}
+	_, err := tlv.Parse(value)
+	return value, err == nil
+}
+
+// finish checks everything together and ends personalization.
+func finish(e virtual.Env) apdu.StatusWord {
+	m := memory{e.Memory()}
+	if !whole(m) {
+		return apdu.SWConditionsOfUseNotSatisfied
+	}
+	if m.Get(key(dgiOptions)) != nil {
+		m.setNumber(pinTries, uint16(m.Get(key(dgiPINTries))[0]))
+		m.setNumber(atc, uint16(m.object(dgiCounters, 0x9F36)[0])<<8|uint16(m.object(dgiCounters, 0x9F36)[1]))
+	}
+	if err := e.SetLifeCycle(LifeCyclePersonalized); err != nil {
+		return apdu.SWConditionsOfUseNotSatisfied
+	}
+	return apdu.SWSuccess
+}
+
+// whole reports whether an instance can be used: a directory with its entry, or
+// an application with all that its AIP and AFL promise.
+func whole(m memory) bool {
+	if m.Get(key(dgiFCI)) == nil {
+		return false
+	}
+	if m.Get(key(dgiOptions)) == nil {
+		return wholeDirectory(m)
+	}
+	aip, afl := m.object(dgiOptions, 0x82), m.object(dgiOptions, 0x94)
+	if len(aip) != 2 || len(afl) == 0 || len(afl)%4 != 0 {
+		return false
+	}
+	for _, id := range m.records() {
+		if m.Get(key(id)) == nil {
+			return false
+		}
+	}
+	for _, tag := range []tlv.Tag{0x5A, 0x5F24, 0x8C, 0x8D} { // mandatory (Book 3, table 26)
+		if m.inRecords(tag) == nil {
+			return false
+		}
+	}
+	keys, kcvs := m.Get(key(dgiKeys)), m.Get(key(dgiKeysKCV))
+	control := m.object(dgiCard, 0x9F10)
+	if len(control) != 2 || len(m.object(dgiCard, 0xC3)) != 1 || len(m.object(dgiCounters, 0x9F36)) != 2 || keys == nil || kcvs == nil {
+		return false
+	}
+	want := kcvsDES(keys)
+	if control[0] == cciAES {
+		want = kcvsAES(keys)
+	}
+	if !bytes.Equal(want, kcvs) || (m.Get(key(dgiDynamicKey)) == nil) != (m.Get(key(dgiDynamicKCV)) == nil) {
+		return false
+	}
+	if m.Get(key(dgiPIN)) == nil || m.Get(key(dgiPINTries)) == nil {
+		return false
+	}
+	if aip[0]&aipDDA != 0 || aip[0]&aipCDA != 0 {
+		if _, err := readKey(m); err != nil || m.inRecords(0x9F46) == nil {
+			return false
+		}
+	}
+	return aip[0]&aipSDA == 0 || m.inRecords(0x93) != nil
+}
+
+// wholeDirectory: PSE's FCI names the file of its entries (88), PPSE's holds
+// them.
+func wholeDirectory(m memory) bool {
+	if sfi, ok := tlv.Path(m.Get(key(dgiFCI)), 0xA5, 0x88); ok {
+		return len(sfi) == 1 && m.Get(key(uint16(sfi[0])<<8|1)) != nil
+	}
+	_, ok := tlv.Path(m.Get(key(dgiFCI)), 0xA5, 0xBF0C, 0x61)
+	return ok
+}
+
+func validPINBlock(b []byte) bool {
+	n := int(b[0] & 0x0F)
+	if b[0]>>4 != 2 || n < 4 || n > 12 {
+		return false
+	}
+	for i := range 14 {
+		d := b[1+i/2] >> 4
+		if i%2 == 1 {
+			d = b[1+i/2] & 0x0F
+		}
+		if i < n && d > 9 || i >= n && d != 0x0F {
+			return false
+		}
+	}
+	return true
+}
+
+// Bits of the AIP's first byte (Book 3, annex C1).
+const (
+	aipSDA = 0x40
+	aipDDA = 0x20
+	aipCDA = 0x01
+)
+
+// rsaKey is the card's private key.
+type rsaKey struct {
+	n                  *big.Int
+	size               int // bytes of the modulus
+	p, q, dp, dq, qinv *big.Int
+	d                  *big.Int // without the other five
+}
+
+// readKey reads the private key and checks that its parts belong together.
+func readKey(m memory) (*rsaKey, error) {
+	if p := m.Get(key(dgiP)); p != nil {
+		half := oddEnd(p)
+		part := func(id uint16) *big.Int {
+			b := m.Get(key(id))
+			if len(b) < half {
+				return new(big.Int)
+			}
+			return new(big.Int).SetBytes(b[:half])
+		}
+		k := &rsaKey{p: part(dgiP), q: part(dgiQ), dp: part(dgiDP), dq: part(dgiDQ), qinv: part(dgiQInv)}
+		one := big.NewInt(1)
+		if k.p.Sign() <= 0 || k.q.Sign() <= 0 || k.p.Cmp(one) <= 0 || k.q.Cmp(one) <= 0 || k.dp.Sign() <= 0 || k.dq.Sign() <= 0 {
+			return nil, errKey
+		}
+		product := new(big.Int).Mul(k.q, k.qinv)
+		if product.Mod(product, k.p).Cmp(one) != 0 {
+			return nil, errKey
+		}
+		k.n = new(big.Int).Mul(k.p, k.q)
+		k.size = (k.n.BitLen() + 7) / 8
+		return k, k.tried()
+	}
+	n, d := m.Get(key(dgiModulus)), m.Get(key(dgiExponent))
+	if n == nil || d == nil {
+		return nil, errKey
+	}
+	size := oddEnd(n)
+	if len(d) < size {
+		return nil, errKey
+	}
+	k := &rsaKey{n: new(big.Int).SetBytes(n[:size]), d: new(big.Int).SetBytes(d[:size])}
+	k.size = (k.n.BitLen() + 7) / 8
+	return k, k.tried()
+}
+
+// oddEnd is how long an odd number is that may have padding behind it: 80 and
+// zeros, all even.
+func oddEnd(b []byte) int {
+	n := len(b)
+	for n > 0 && b[n-1] == 0 {
+		n--
+	}
+	if n > 0 && n < len(b)+1 && b[n-1] == 0x80 {
+		n--
+	}
+	return n
+}
+
+// tried checks that what the key signs is recovered by one of the exponents that
+// EMV allows.
+func (k *rsaKey) tried() error {
+	x := big.NewInt(2)
+	for _, e := range []int64{3, 65537} {
+		if y := new(big.Int).Exp(k.private(x), big.NewInt(e), k.n); y.Cmp(x) == 0 {
+			return nil
+		}
+	}
+	return errKey
+}
+
+func (k *rsaKey) private(x *big.Int) *big.Int {
+	if k.d != nil {
+		return new(big.Int).Exp(x, k.d, k.n)
+	}
+	a := new(big.Int).Exp(x, k.dp, k.p)
+	b := new(big.Int).Exp(x, k.dq, k.q)
+	h := new(big.Int).Sub(a, b)
+	h.Mul(h, k.qinv).Mod(h, k.p)
+	return h.Mul(h, k.q).Add(h, b)
+}
+
+// sign is the private operation on a block of the modulus' length.
+func (k *rsaKey) sign(block []byte) []byte {
+	return k.private(new(big.Int).SetBytes(block)).FillBytes(make([]byte, k.size))
+}

@@ -1,0 +1,460 @@
+package payment
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/big"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/tlv"
+	"cardbureau/cardio/virtual"
+)
+
+// transaction is what the chip knows of the transaction that it is in.
+type transaction struct {
+	arqc       []byte // of the first GENERATE AC
+	cdol1      []byte // what the first GENERATE AC carried
+	first      byte   // what the first GENERATE AC gave: 00 AAC, 01 TC, 10 ARQC
+	dda, cda   bool
+	pinTried   bool
+	pinFailed  bool
+	authFailed bool
+	csu        []byte // of the issuer, once authenticated
+	authTried  bool
+	scriptMAC  []byte // chaining value of format 1
+	scriptEnd  bool   // a wrong MAC ended scripts
+}
+
+// master gives the card's master keys and suite.
+func (m memory) keys() (s suite, ac, smi, smc []byte) {
+	k := m.Get(key(dgiKeys))
+	s.aes = m.object(dgiCard, 0x9F10)[0] == cciAES
+	return s, k[:16], k[16:32], k[32:48]
+}
+
+// sessionAC is R of the cryptogram's session key: the transaction counter and
+// zeros (Book 2, A1.3.1).
+func (m memory) sessionAC() []byte { return append(m.bytes2(atc), 0, 0, 0, 0, 0, 0) }
+
+// getProcessingOptions begins a transaction (Book 3, section 6.5.8). There is no
+// PDOL. After 65,535 transactions the application is at its end.
+func (a *Applet) getProcessingOptions(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	m := memory{e.Memory()}
+	options := m.Get(key(dgiOptions))
+	switch {
+	case options == nil:
+		return nil, apdu.SWInstructionNotSupported // a directory
+	case cmd.P1 != 0 || cmd.P2 != 0:
+		return nil, apdu.SWIncorrectP1P2
+	case !bytes.Equal(cmd.Data, []byte{0x83, 0x00}):
+		return nil, apdu.SWWrongData
+	case a.stage != selected:
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	n := m.number(atc)
+	if n == 0xFFFF {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	m.setNumber(atc, n+1)
+	a.stage, a.trans = initiated, transaction{}
+	return tlv.Encode(0x77, options), apdu.SWSuccess
+}
+
+func (a *Applet) readRecord(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	sfi := cmd.P2 >> 3
+	if cmd.P2&7 != 4 || sfi < 1 || sfi > 30 || cmd.P1 == 0 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if len(cmd.Data) > 0 {
+		return nil, apdu.SWWrongLength
+	}
+	m := memory{e.Memory()}
+	if b := m.Get(key(uint16(sfi)<<8 | uint16(cmd.P1))); b != nil {
+		return b, apdu.SWSuccess
+	}
+	if m.Get(key(uint16(sfi)<<8|1)) == nil {
+		return nil, apdu.SWFileNotFound
+	}
+	return nil, apdu.SWRecordNotFound
+}
+
+// getData gives counters (Book 3, section 6.5.7). There is no transaction log, so
+// no log format either.
+func (a *Applet) getData(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	m := memory{e.Memory()}
+	if m.Get(key(dgiOptions)) == nil {
+		return nil, apdu.SWInstructionNotSupported
+	}
+	switch tag := uint16(cmd.P1)<<8 | uint16(cmd.P2); tag {
+	case 0x9F17:
+		return tlv.Encode(0x9F17, []byte{byte(m.number(pinTries))}), apdu.SWSuccess
+	case 0x9F36:
+		return tlv.Encode(0x9F36, m.bytes2(atc)), apdu.SWSuccess
+	case 0x9F13:
+		return tlv.Encode(0x9F13, m.bytes2(lastOnline)), apdu.SWSuccess
+	case 0x9F14, 0x9F23:
+		if v := m.object(dgiCard, tlv.Tag(tag)); v != nil {
+			return tlv.Encode(tlv.Tag(tag), v), apdu.SWSuccess
+		}
+	}
+	return nil, apdu.SWReferencedDataNotFound
+}
+
+func (a *Applet) getChallenge(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	if cmd.P1 != 0 || cmd.P2 != 0 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if len(cmd.Data) > 0 {
+		return nil, apdu.SWWrongLength
+	}
+	a.challenge = make([]byte, 8)
+	if _, err := e.Random().Read(a.challenge); err != nil {
+		return nil, apdu.SWNoPreciseDiagnosis
+	}
+	return a.challenge, apdu.SWSuccess
+}
+
+// verify checks the offline PIN (Book 3, section 6.5.12): 80 plain, 88 enciphered
+// with the challenge of the command before.
+func (a *Applet) verify(e virtual.Env, cmd apdu.Command, challenge []byte) apdu.StatusWord {
+	m := memory{e.Memory()}
+	if cmd.P1 != 0 || cmd.P2 != 0x80 && cmd.P2 != 0x88 {
+		return apdu.SWIncorrectP1P2
+	}
+	if m.Get(key(dgiOptions)) == nil {
+		return apdu.SWInstructionNotSupported
+	}
+	if a.stage != initiated {
+		return apdu.SWConditionsOfUseNotSatisfied
+	}
+	tries := m.number(pinTries)
+	if tries == 0 {
+		a.trans.pinTried = true
+		return apdu.SWAuthenticationMethodBlocked
+	}
+	block := cmd.Data
+	if cmd.P2 == 0x88 {
+		k, err := readKey(m)
+		switch {
+		case err != nil || challenge == nil:
+			return apdu.SWReferencedDataNotUsable
+		case len(cmd.Data) != k.size:
+			return apdu.SWWrongLength
+		}
+		x := new(big.Int).SetBytes(cmd.Data)
+		if x.Cmp(k.n) >= 0 {
+			return apdu.SWWrongData
+		}
+		plain := k.sign(cmd.Data)
+		if plain[0] != 0x7F || !same(plain[9:17], challenge) {
+			return apdu.SWReferencedDataNotUsable
+		}
+		block = plain[1:9]
+	}
+	if len(block) != 8 {
+		return apdu.SWWrongLength
+	}
+	a.trans.pinTried = true
+	if same(block, m.Get(key(dgiPIN))) {
+		a.trans.pinFailed = false
+		m.setNumber(pinTries, uint16(m.Get(key(dgiPINTries))[1]))
+		return apdu.SWSuccess
+	}
+	a.trans.pinFailed = true
+	m.setNumber(pinTries, tries-1)
+	return 0x63C0 | apdu.StatusWord(tries-1)
+}
+
+// dynamicNumber is the ICC dynamic number: the transaction counter under the key
+// for it, or, where the card has none, random.
+func dynamicNumber(e virtual.Env, m memory) []byte {
+	out := make([]byte, 8)
+	if k := m.Get(key(dgiDynamicKey)); k != nil {
+		s, _, _, _ := m.keys()
+		c := s.cipher(k)
+		b := make([]byte, c.BlockSize())
+		copy(b, m.bytes2(atc))
+		c.Encrypt(b, b)
+		copy(out, b)
+		return out
+	}
+	_, _ = e.Random().Read(out)
+	return out
+}
+
+// internalAuthenticate is dynamic data authentication (Book 2, section 6.5).
+func (a *Applet) internalAuthenticate(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	m := memory{e.Memory()}
+	if cmd.P1 != 0 || cmd.P2 != 0 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	if a.stage != initiated {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	if m.object(dgiOptions, 0x82)[0]&aipDDA == 0 {
+		return nil, apdu.SWInstructionNotSupported
+	}
+	if ddol := m.inRecords(0x9F49); ddol != nil && len(cmd.Data) != dolLength(ddol) || len(cmd.Data) < 4 {
+		return nil, apdu.SWWrongLength
+	}
+	k, err := readKey(m)
+	if err != nil {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	a.trans.dda = true
+	number := dynamicNumber(e, m)
+	return tlv.Encode(0x77, tlv.Encode(0x9F4B, signed(k, append([]byte{8}, number...), cmd.Data))), apdu.SWSuccess
+}
+
+// What a GENERATE AC asks for and gives: bits 8 and 7 of P1 and of 9F27.
+const (
+	typeAAC  = 0x00
+	typeTC   = 0x40
+	typeARQC = 0x80
+	wantCDA  = 0x10
+)
+
+// generateAC is both GENERATE ACs of a transaction (Book 3, section 6.5.5).
+func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	m := memory{e.Memory()}
+	want := cmd.P1 & 0xC0
+	if cmd.P2 != 0 || cmd.P1&^(0xC0|wantCDA) != 0 || want == 0xC0 {
+		return nil, apdu.SWIncorrectP1P2
+	}
+	var dol tlv.Tag = 0x8C
+	switch {
+	case a.stage == online:
+		if dol = 0x8D; want == typeARQC {
+			return nil, apdu.SWConditionsOfUseNotSatisfied
+		}
+	case a.stage != initiated:
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	list := m.inRecords(dol)
+	if len(cmd.Data) != dolLength(list) {
+		return nil, apdu.SWWrongLength
+	}
+	if cmd.P1&wantCDA != 0 && m.object(dgiOptions, 0x82)[0]&aipCDA == 0 {
+		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	var give byte
+	if a.stage == initiated {
+		give = a.decideFirst(m, want)
+		a.trans.cdol1 = bytes.Clone(cmd.Data)
+		a.trans.first = give >> 6
+	} else {
+		give = a.decideSecond(m, want)
+	}
+	combined := cmd.P1&wantCDA != 0 && give != typeAAC
+	a.trans.cda = a.trans.cda || combined
+	return a.cryptogram(e, m, give, combined, cmd.Data, list), apdu.SWSuccess
+}
+
+// decideFirst is the card's own risk management: an account without offline
+// limits goes online always.
+func (a *Applet) decideFirst(m memory, want byte) byte {
+	switch {
+	case m.flag(blocked) || want == typeAAC:
+		return typeAAC
+	case want == typeARQC, m.flag(goOnline), m.flag(cutShort):
+		return typeARQC
+	}
+	if upper := m.object(dgiCard, 0x9F23); len(upper) != 1 || m.number(offlineRun) >= uint16(upper[0]) {
+		return typeARQC
+	}
+	if a.trans.pinFailed || m.number(pinTries) == 0 {
+		return typeARQC
+	}
+	return typeTC
+}
+
+// decideSecond lets a transaction pass that the issuer approved, and does what it
+// asked for.
+func (a *Applet) decideSecond(m memory, want byte) byte {
+	csu := a.trans.csu
+	approved := len(csu) > 1 && csu[1]&0x80 != 0 && !a.trans.authFailed
+	if len(csu) > 1 {
+		if csu[1]&0x10 != 0 { // update the PIN try counter
+			m.setNumber(pinTries, min(uint16(csu[0]&0x0F), uint16(m.Get(key(dgiPINTries))[1])))
+		}
+		m.setFlag(goOnline, csu[1]&0x08 != 0)
+		if csu[1]&0x20 != 0 {
+			m.setFlag(blocked, true)
+		}
+		if csu[1]&0x40 != 0 {
+			m.setFlag(cardBlocked, true)
+		}
+		m.setFlag(cutShort, false)
+		if csu[1]&0x03 == 0x02 { // counters to zero
+			m.setNumber(offlineRun, 0)
+		}
+	}
+	if want != typeTC || !approved || m.flag(blocked) || m.flag(cardBlocked) {
+		return typeAAC
+	}
+	m.setNumber(lastOnline, m.number(atc))
+	m.setNumber(scriptsSeen, 0)
+	m.setFlag(scriptWrong, false)
+	return typeTC
+}
+
+// cryptogram makes the answer: the cryptogram over what the list asked for, AIP,
+// transaction counter and issuer application data.
+func (a *Applet) cryptogram(e virtual.Env, m memory, give byte, combined bool, data, list []byte) []byte {
+	second := a.stage == online
+	iad := a.issuerData(m, give, second)
+	s, master, _, _ := m.keys()
+	message := append(append(append(bytes.Clone(data), m.object(dgiOptions, 0x82)...), m.bytes2(atc)...), iad...)
+	ac := s.mac(s.session(master, m.sessionAC()), message)
+	switch {
+	case give == typeARQC:
+		a.stage, a.trans.arqc = online, ac
+		a.trans.scriptMAC = ac
+		m.setFlag(cutShort, true)
+	default:
+		if a.stage = finished; give == typeTC && !second {
+			m.setNumber(offlineRun, m.number(offlineRun)+1)
+		}
+		if !second {
+			a.trans.arqc, a.trans.scriptMAC = nil, nil
+		}
+	}
+	cid, counter, issuer := tlv.Encode(0x9F27, []byte{give}), tlv.Encode(0x9F36, m.bytes2(atc)), tlv.Encode(0x9F10, iad)
+	if !combined {
+		return tlv.Encode(0x77, cid, counter, tlv.Encode(0x9F26, ac), issuer)
+	}
+	k, err := readKey(m)
+	if err != nil { // checked when it was personalized
+		panic(err)
+	}
+	number := dynamicNumber(e, m)
+	parts := [][]byte{a.trans.cdol1}
+	if second {
+		parts = append(parts, data)
+	}
+	hash := hashOf(append(parts, cid, counter, issuer)...)
+	dynamic := append(append([]byte{byte(len(number))}, number...), give)
+	dynamic = append(append(dynamic, ac...), hash...)
+	return tlv.Encode(0x77, cid, counter, tlv.Encode(0x9F4B, signed(k, dynamic, fromDOL(list, data, 0x9F37))), issuer)
+}
+
+// issuerData is 9F10 of CCD (Book 3, C7.1 to C7.3), 32 bytes: length, CCI, DKI,
+// card verification results, counters, and 15 bytes of the issuer's.
+func (a *Applet) issuerData(m memory, give byte, second bool) []byte {
+	t := &a.trans
+	cvr := make([]byte, 5)
+	if second {
+		cvr[0] = give & 0xC0
+	} else {
+		cvr[0] = 0x80 // a second GENERATE AC was not asked for
+	}
+	cvr[0] |= t.first << 4
+	set := func(i int, bit byte, on bool) {
+		if on {
+			cvr[i] |= bit
+		}
+	}
+	set(0, 0x08, t.cda)
+	set(0, 0x04, t.dda)
+	set(0, 0x02, !t.authTried)
+	set(0, 0x01, t.authFailed)
+	cvr[1] = byte(m.number(pinTries)) << 4
+	set(1, 0x08, t.pinTried)
+	set(1, 0x04, t.pinFailed)
+	set(1, 0x02, m.number(pinTries) == 0)
+	set(1, 0x01, m.flag(cutShort) && !second)
+	upper := m.object(dgiCard, 0x9F23)
+	set(2, 0x40, len(upper) == 1 && m.number(offlineRun) >= uint16(upper[0]))
+	cvr[3] = byte(min(m.number(scriptsSeen), 15)) << 4
+	set(3, 0x08, m.flag(scriptWrong))
+	set(3, 0x02, m.flag(goOnline))
+	out := append([]byte{0x0F}, m.object(dgiCard, 0x9F10)...)
+	out = append(out, cvr...)
+	out = binary.BigEndian.AppendUint16(out, m.number(offlineRun))
+	out = append(out, 0, 0, 0, 0, 0, 0, 0x0F)
+	return append(out, make([]byte, 15)...)
+}
+
+// externalAuthenticate checks the issuer's answer to an ARQC (Book 2, section
+// 8.2; Book 3, section 6.5.4), once a transaction.
+func (a *Applet) externalAuthenticate(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
+	m := memory{e.Memory()}
+	if cmd.P1 != 0 || cmd.P2 != 0 {
+		return apdu.SWIncorrectP1P2
+	}
+	if a.stage != online || a.trans.authTried {
+		return apdu.SWConditionsOfUseNotSatisfied
+	}
+	if n := len(cmd.Data); n < 8 || n > 16 {
+		return apdu.SWWrongLength
+	}
+	a.trans.authTried = true
+	s, master, _, _ := m.keys()
+	k := s.session(master, m.sessionAC())
+	if m.object(dgiCard, 0xC3)[0]&0x80 != 0 && !s.aes {
+		return a.method1(s, k, cmd.Data)
+	}
+	arpc := s.mac(k, append(bytes.Clone(a.trans.arqc), cmd.Data[4:]...))
+	if !same(arpc[:4], cmd.Data[:4]) {
+		a.trans.authFailed = true
+		return apdu.SWAuthenticationFailed
+	}
+	a.trans.csu = bytes.Clone(cmd.Data[4:8])
+	return apdu.SWSuccess
+}
+
+// method1: the ARPC is the authorization response code, added to the ARQC, under
+// the session key. An approval, 00, is taken for a status update that approves.
+func (a *Applet) method1(s suite, k, data []byte) apdu.StatusWord {
+	if len(data) < 10 {
+		a.trans.authFailed = true
+		return apdu.SWWrongLength
+	}
+	block := bytes.Clone(a.trans.arqc)
+	block[0] ^= data[8]
+	block[1] ^= data[9]
+	s.cipher(k).Encrypt(block, block)
+	if !same(block, data[:8]) {
+		a.trans.authFailed = true
+		return apdu.SWAuthenticationFailed
+	}
+	a.trans.csu = []byte{0, 0, 0, 0}
+	if string(data[8:10]) == "00" || string(data[8:10]) == "10" || string(data[8:10]) == "11" {
+		a.trans.csu[1] = 0x82
+	}
+	return apdu.SWSuccess
+}
+
+// dolLength is how many bytes a data object list asks for.
+func dolLength(dol []byte) (n int) {
+	eachOfDOL(dol, func(_ uint16, size int) { n += size })
+	return n
+}
+
+// fromDOL finds a value among those that a list asked for.
+func fromDOL(dol, data []byte, tag uint16) (value []byte) {
+	eachOfDOL(dol, func(t uint16, size int) {
+		if len(data) < size {
+			return
+		}
+		if t == tag {
+			value = data[:size]
+		}
+		data = data[size:]
+	})
+	return value
+}
+
+func eachOfDOL(dol []byte, each func(tag uint16, size int)) {
+	for len(dol) >= 2 {
+		tag, n := uint16(dol[0]), 1
+		if dol[0]&0x1F == 0x1F {
+			tag, n = tag<<8|uint16(dol[1]), 2
+		}
+		if len(dol) <= n {
+			return
+		}
+		each(tag, int(dol[n]))
+		dol = dol[n+1:]
+	}
+}

@@ -17,7 +17,7 @@ import (
 )
 
 type profileCommand struct {
-	List   profileList   `cmd:"" help:"List the chips, diversifications, applets and products that are known."`
+	List   profileList   `cmd:"" help:"List the chips, diversifications, applets, payment schemes and products that are known."`
 	Check  profileCheck  `cmd:"" help:"Check profiles; every mistake is told with file, line and column."`
 	Show   profileShow   `cmd:"" help:"Say in plain words what a product does to a card."`
 	Sign   profileSign   `cmd:"" help:"Sign the profiles in use, as a custodian."`
@@ -80,6 +80,9 @@ func (profileList) Run(g *globals) error {
 	for _, a := range set.Applets {
 		rows = append(rows, row{"applet", a.Name, a.Title})
 	}
+	for _, p := range set.Payments {
+		rows = append(rows, row{"payment", p.Name, p.Title})
+	}
 	for _, p := range set.Products {
 		rows = append(rows, row{"product", p.Name, p.Title})
 	}
@@ -96,7 +99,7 @@ func (profileList) Run(g *globals) error {
 }
 
 type profileCheck struct {
-	Path string `arg:"" optional:"" help:"One profile, or a folder with chips/, diversifications/, applets/ and products/; it is checked together with the profiles in use." type:"path"`
+	Path string `arg:"" optional:"" help:"One profile, or a folder with chips/, diversifications/, applets/, payments/ and products/; it is checked together with the profiles in use." type:"path"`
 }
 
 func (profileCheck) Example() string { return "cardbureau profile check my-profiles/chips/acme.yaml" }
@@ -138,10 +141,10 @@ func (c profileCheck) Run(g *globals) error {
 		return err
 	}
 	if g.JSON {
-		return printJSON(map[string]int{"chips": len(set.Chips), "diversifications": len(set.Diversifications), "applets": len(set.Applets), "products": len(set.Products)})
+		return printJSON(map[string]int{"chips": len(set.Chips), "diversifications": len(set.Diversifications), "applets": len(set.Applets), "payments": len(set.Payments), "products": len(set.Products)})
 	}
-	fmt.Printf("%s, %s, %s and %s are in order\n", counted(len(set.Chips), "chip"), counted(len(set.Diversifications), "diversification"),
-		counted(len(set.Applets), "applet"), counted(len(set.Products), "product"))
+	fmt.Printf("%s, %s, %s, %s and %s are in order\n", counted(len(set.Chips), "chip"), counted(len(set.Diversifications), "diversification"),
+		counted(len(set.Applets), "applet"), counted(len(set.Payments), "payment scheme"), counted(len(set.Products), "product"))
 	return nil
 }
 

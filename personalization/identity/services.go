@@ -19,6 +19,9 @@ import (
 const (
 	// ServicesFID is the file identifier of the services file.
 	ServicesFID = 0x0201
+	// BindingFID is the file identifier of the bank's binding. Its signature is what
+	// nobody can guess of it.
+	BindingFID = 0x0202
 	// SaltSize is the size in bytes of the salt that a hidden file begins with.
 	SaltSize = 32
 

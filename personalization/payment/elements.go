@@ -170,6 +170,16 @@ func ElementNames(s *Scheme) (names []string) {
 	return names
 }
 
+// SecretNames lists the secrets that a card of the scheme has, as the vault names
+// them: those of the key in its shorter form, by the Chinese remainder theorem.
+func SecretNames(s *Scheme) []string {
+	names := []string{"emv-keys", "emv-dn", "emv-pin-block"}
+	if s.Authenticates(DDA) {
+		names = append(names, "emv-qinv", "emv-dq", "emv-dp", "emv-q", "emv-p")
+	}
+	return names
+}
+
 // fciProprietary is what SELECT answers of the application (Book 1, table 45).
 // There is no log entry: the chip keeps no list of transactions.
 func fciProprietary(s *Scheme) []byte {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -32,6 +33,14 @@ func (s *Set) check(docs map[string]*document) Problems {
 	for _, a := range s.Applets {
 		if d := docs[a.file]; d != nil {
 			add(a.Name, s.checkApplet(d, a))
+		}
+	}
+	for _, p := range s.Payments {
+		if d := docs[s.named["payment "+p.Name]]; d != nil {
+			c := checker{doc: d}
+			c.name("payment scheme", p.Name)
+			p.Check(c.bad)
+			add("payment "+p.Name, c.out)
 		}
 	}
 	for _, p := range s.Products {
@@ -101,9 +110,12 @@ func parseAID(text string) (Hex, error) {
 	return b, err
 }
 
-// elements are the names that a card image can supply.
+// elements are the names that a card image can supply, but for the data groupings
+// of payment applications.
 var elements = []string{
-	"file.card-access", "file.com", "file.sod", "file.services",
+	"file.binding", "file.card-access", "file.com", "file.sod", "file.services",
+	"secret.emv-keys", "secret.emv-dn", "secret.emv-pin-block", "secret.emv-exponent", "secret.emv-modulus",
+	"secret.emv-qinv", "secret.emv-dq", "secret.emv-dp", "secret.emv-q", "secret.emv-p",
 	"secret.bac", "secret.pace-mrz", "secret.pace-can", "secret.chip-authentication", "secret.pin", "secret.puk",
 	"secret.mrz-document-number", "secret.mrz-birth-date", "secret.mrz-expiry-date",
 	"secret.can-digits", "secret.pin-digits", "secret.puk-digits",
@@ -115,7 +127,13 @@ var publicFiles = []string{"file.card-access", "file.com"}
 
 // keySecrets are the secrets that are keys, of which a key check value can be
 // made.
-var keySecrets = []string{"secret.bac"}
+var keySecrets = []string{"secret.bac", "secret.emv-keys", "secret.emv-dn"}
+
+// grouping is the name of a data grouping of a payment application.
+var grouping = regexp.MustCompile(`^(emv|pse|ppse)\.[0-9A-F]{4}$`)
+
+// isKnown reports whether a card image may have an element of this name.
+func isKnown(name string) bool { return slices.Contains(elements, name) || grouping.MatchString(name) }
 
 func init() {
 	for n := 1; n <= 16; n++ {

@@ -285,7 +285,7 @@ func (c *appletChecker) values(at string, st *Step) {
 				if !c.captured[r.name] {
 					c.bad(path, "no command since the last select or open-channel captures %s%s", r.name, suggest(r.name, keys(c.captured)))
 				}
-			case !slices.Contains(elements, r.name):
+			case !isKnown(r.name):
 				c.bad(path, "element %q is not known%s", r.name, suggest(r.name, slices.Clone(elements)))
 			case strings.HasSuffix(v.path, ".header"):
 				c.bad(path, "%s in a header would stand in every trace: headers are digits, numbers of a loop and what was captured; put it into data", r.name)

@@ -47,6 +47,7 @@ func (s *Set) checkProduct(d *document, p *Product) Problems {
 	if len(applets) == len(p.Applications) {
 		c.dataGroups(p, applets)
 		c.together(p, applets)
+		c.payment(s, p, applets)
 		sound := chip != nil && len(c.out) == 0 && !s.unsound[chip.Name] && !s.unsound["payment "+p.Payment]
 		for _, a := range applets {
 			sound = sound && !s.unsound[a.Name]

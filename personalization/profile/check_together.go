@@ -1,6 +1,11 @@
 package profile
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"cardbureau/personalization/payment"
+)
 
 // Ways in which an application's chip is proven, beside the two of identity
 // applications.
@@ -83,4 +88,75 @@ func (c *checker) keysInTime(applets []*Applet) {
 			}
 		}
 	}
+}
+
+// payment checks the product's payment scheme against its applets: every data
+// grouping that the scheme makes is written, no other is, and the application has
+// the scheme's AID.
+func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
+	var app *Applet
+	written := map[string]bool{}
+	for _, a := range applets {
+		if a.Reading.ChipProof == ProofOffline {
+			app = a
+		}
+		for name := range a.written() {
+			written[name] = true
+		}
+	}
+	if p.Payment == "" {
+		if app != nil {
+			c.bad("$.applications", "applet %s is a payment application: say which scheme it is of, payment: %s", app.Name, joined(keys(s.Payments)))
+		}
+		return
+	}
+	scheme := s.Payments[p.Payment]
+	switch {
+	case scheme == nil && s.broken[p.Payment]:
+		return
+	case scheme == nil:
+		c.bad("$.payment", "payment scheme %q is not known%s", p.Payment, suggest(p.Payment, keys(s.Payments)))
+		return
+	case app == nil:
+		c.bad("$.payment", "none of the applications is a payment application (reading: chipProof: %s)", ProofOffline)
+		return
+	case string(app.AID) != string(scheme.AID):
+		c.bad("$.payment", "scheme %s has the AID %s, and applet %s the AID %s: terminals would look for another application", scheme.Name, scheme.AID, app.Name, app.AID)
+	}
+	made := map[string]bool{}
+	for _, name := range payment.ElementNames(scheme) {
+		if made[name] = true; !written[name] {
+			c.bad("$.payment", "scheme %s makes %s, and no step writes it", scheme.Name, name)
+		}
+	}
+	for _, name := range keys(written) {
+		if grouping.MatchString(name) && !made[name] && !c.optional(applets, name) {
+			c.bad("$.payment", "a step writes %s, which scheme %s does not make", name, scheme.Name)
+		}
+	}
+	for _, name := range payment.SecretNames(scheme) {
+		if !written["secret."+name] {
+			c.bad("$.payment", "scheme %s needs secret.%s on the card, and no step writes it", scheme.Name, name)
+		}
+	}
+	if !written["file.binding"] {
+		c.bad("$.payment", "no step writes file.binding, which ties the card to its account")
+	}
+}
+
+// optional reports whether an element is written only where the product makes it.
+func (c *checker) optional(applets []*Applet, name string) bool {
+	for _, a := range applets {
+		for i := range a.Steps {
+			if a.Steps[i].Store == nil {
+				continue
+			}
+			for _, d := range a.Steps[i].Store.DGIs {
+				if d.Optional && strings.TrimSpace(d.Value.String()) == name {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"cardbureau/personalization/payment"
 )
 
 // Problem is one mistake in a profile, with the place where it stands.
@@ -50,6 +52,7 @@ type Set struct {
 	Diversifications map[string]*Diversification
 	Applets          map[string]*Applet
 	Products         map[string]*Product
+	Payments         map[string]*payment.Scheme
 
 	// Digests are the SHA-256 digests of all files that were read, by place and
 	// name: what a signature over the profiles covers.
@@ -62,15 +65,15 @@ type Set struct {
 }
 
 // folders are where the profiles of each kind stand.
-var folders = []string{"chips", "diversifications", "applets", "products"}
+var folders = []string{"chips", "diversifications", "applets", "payments", "products"}
 
-// Load reads chips/, diversifications/, applets/ and products/ from each file
-// system; a file of a later one replaces the profile of the same kind and name
+// Load reads chips/, diversifications/, applets/, payments/ and products/ from each
+// file system; a file of a later one replaces the profile of the same kind and name
 // of an earlier one. It returns Problems when any profile has a mistake.
 func Load(fsys ...fs.FS) (*Set, error) {
 	s := &Set{
 		Chips: map[string]*Chip{}, Diversifications: map[string]*Diversification{},
-		Applets: map[string]*Applet{}, Products: map[string]*Product{}, Digests: map[string][32]byte{}, broken: map[string]bool{}, named: map[string]string{}, unsound: map[string]bool{},
+		Applets: map[string]*Applet{}, Products: map[string]*Product{}, Payments: map[string]*payment.Scheme{}, Digests: map[string][32]byte{}, broken: map[string]bool{}, named: map[string]string{}, unsound: map[string]bool{},
 	}
 	docs := map[string]*document{}
 	var problems Problems
@@ -189,9 +192,10 @@ func (s *Set) add(f fs.FS, source int, name string, b []byte) (*document, error)
 		"diversification": func() any { return &Diversification{file: key} },
 		"applet":          func() any { return &Applet{file: key} },
 		"product":         func() any { return &Product{file: key} },
+		"payment":         func() any { return &payment.Scheme{} },
 	}[head.Kind]
 	if into == nil {
-		kinds := []string{"chip", "diversification", "applet", "product"}
+		kinds := []string{"chip", "diversification", "applet", "payment", "product"}
 		return nil, Problems{d.problem("$.kind", "kind %q is not known%s", head.Kind, suggest(head.Kind, kinds))}
 	}
 	v := into()
@@ -222,6 +226,8 @@ func (s *Set) add(f fs.FS, source int, name string, b []byte) (*document, error)
 		s.Applets[v.Name] = v
 	case *Product:
 		s.Products[v.Name] = v
+	case *payment.Scheme:
+		s.Payments[v.Name] = v
 	}
 	return d, nil
 }

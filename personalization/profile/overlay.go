@@ -30,7 +30,7 @@ func Overlay(name string) (fsys fs.FS, only string, err error) {
 				return os.DirFS(name), "", nil
 			}
 		}
-		return nil, "", fmt.Errorf("%s has none of the folders chips, diversifications, applets and products", name)
+		return nil, "", fmt.Errorf("%s has none of the folders chips, diversifications, applets, payments and products", name)
 	}
 	// A profile among others is checked with its neighbours.
 	if parent := filepath.Dir(name); slices.Contains(folders, filepath.Base(parent)) {
@@ -45,7 +45,7 @@ func Overlay(name string) (fsys fs.FS, only string, err error) {
 	}
 	// A file that is no YAML at all is told as such by Load, wherever it stands.
 	_ = yaml.Unmarshal(b, &head)
-	folder := map[string]string{"diversification": "diversifications", "applet": "applets", "product": "products"}[head.Kind]
+	folder := map[string]string{"diversification": "diversifications", "applet": "applets", "payment": "payments", "product": "products"}[head.Kind]
 	if folder == "" {
 		folder = "chips"
 	}

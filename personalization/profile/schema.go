@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+
+	"cardbureau/personalization/payment"
 )
 
 // Schema is a JSON Schema (draft 2020-12) of the profile language, for editors:
@@ -14,7 +16,7 @@ func Schema() ([]byte, error) {
 	b := schemaBuilder{defs: map[string]any{}}
 	kinds := map[string]reflect.Type{
 		"chip": reflect.TypeFor[Chip](), "diversification": reflect.TypeFor[Diversification](),
-		"applet": reflect.TypeFor[Applet](), "product": reflect.TypeFor[Product](),
+		"applet": reflect.TypeFor[Applet](), "product": reflect.TypeFor[Product](), "payment": reflect.TypeFor[payment.Scheme](),
 	}
 	var one []any
 	for _, kind := range keys(kinds) {
@@ -34,7 +36,7 @@ func choices(t reflect.Type, key string) []string {
 	case t == reflect.TypeFor[Step]() && key == "kind":
 		return []string{"repeatable", "resumable", "final"}
 	case t == reflect.TypeFor[Step]() && key == "prove":
-		return []string{"lds", "locked"}
+		return []string{ProveEMV, ProveLDS, ProveLocked}
 	case t == reflect.TypeFor[KeySet]() && key == "type":
 		return []string{"aes", "3des"}
 	case t == reflect.TypeFor[KeySet]() && key == "data":
@@ -44,7 +46,11 @@ func choices(t reflect.Type, key string) []string {
 	case t == reflect.TypeFor[SetStatus]() && key == "card", key == "card-state":
 		return keys(cardStates)
 	case key == "chipProof":
-		return []string{"chip-authentication", "active-authentication"}
+		return []string{"active-authentication", "chip-authentication", ProofNone, ProofOffline}
+	case key == "coercivity":
+		return []string{"high", "low"}
+	case t == reflect.TypeFor[payment.Scheme]() && key == "expiry":
+		return []string{"lifetime", "residence"}
 	case t == reflect.TypeFor[Diversification]() && key == "cipher":
 		return []string{"none", "3des-ecb", "aes-ecb", "aes-cmac"}
 	}
@@ -59,7 +65,7 @@ func (b *schemaBuilder) of(t reflect.Type) map[string]any {
 		t = t.Elem()
 	}
 	switch {
-	case t == typeHex:
+	case t == typeHex || t == typePlainHex:
 		return map[string]any{"type": "string", "pattern": "^([0-9A-Fa-f]{2}[ :]*)*$"}
 	case t == reflect.TypeFor[Pattern]():
 		return map[string]any{"type": "string", "pattern": "^([0-9A-Fa-f]{2}| |\\.\\.)*$"}
@@ -82,7 +88,7 @@ func (b *schemaBuilder) of(t reflect.Type) map[string]any {
 		return map[string]any{"type": "object", "additionalProperties": b.of(t.Elem())}
 	case t.Kind() == reflect.Bool:
 		return map[string]any{"type": "boolean"}
-	case slices.Contains([]reflect.Kind{reflect.Int, reflect.Uint8}, t.Kind()):
+	case slices.Contains([]reflect.Kind{reflect.Int, reflect.Int64, reflect.Uint8}, t.Kind()):
 		return map[string]any{"type": "integer"}
 	}
 	return map[string]any{"type": "string"}

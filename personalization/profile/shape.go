@@ -9,6 +9,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+
+	"cardbureau/personalization/payment"
 )
 
 // shape compares a YAML tree with the Go type that it is to be read into, and
@@ -32,6 +34,7 @@ func (w *shaper) bad(n ast.Node, format string, args ...any) {
 
 var (
 	typeHex      = reflect.TypeFor[Hex]()
+	typePlainHex = reflect.TypeFor[payment.Hex]()
 	typeValue    = reflect.TypeFor[Value]()
 	typeField    = reflect.TypeFor[Field]()
 	typeDuration = reflect.TypeFor[time.Duration]()
@@ -52,7 +55,7 @@ func (w *shaper) node(n ast.Node, t reflect.Type, key string) {
 		return
 	}
 	switch {
-	case t == typeHex || t == typeValue || t == typeField || t == typeDuration:
+	case t == typeHex || t == typePlainHex || t == typeValue || t == typeField || t == typeDuration:
 		w.scalar(n, t, key)
 	case t.Kind() == reflect.Struct:
 		w.mapping(n, key, func(k string) (reflect.Type, []string) { return fieldOf(t, k) })

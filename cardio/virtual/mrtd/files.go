@@ -23,7 +23,11 @@ const (
 	fidDG14       fid = 0x010E
 	fidDG16       fid = 0x0110
 	fidServices   fid = 0x0201
+	fidBinding    fid = 0x0202
 )
+
+// hidden reports whether a file is behind the holder's PIN.
+func (id fid) hidden() bool { return id == fidServices || id == fidBinding }
 
 // file is an elementary file: a transparent EF with a short identifier (0:
 // none).
@@ -34,13 +38,13 @@ type file struct {
 
 // findFile gives the file of an identifier that can be in a directory: in the
 // master file EF.CardAccess, in the application those of LDS1 (Doc 9303-10
-// clause 3.11) and the services file.
+// clause 3.11), the services file and the bank's binding.
 func findFile(at directory, id fid) (file, bool) {
 	switch {
 	case at == masterFile && id == fidCardAccess:
 	case at == application && id >= fidDG1 && id <= fidDG16:
 	case at == application && (id == fidCOM || id == fidSOD):
-	case at == application && id == fidServices:
+	case at == application && id.hidden():
 		return file{id: id}, true
 	default:
 		return file{}, false
@@ -57,15 +61,15 @@ func (id fid) key() string { return fmt.Sprintf("ef/%04X", uint16(id)) }
 // mayRead is the access rule of a file. EF.CardAccess is open; everything
 // else needs BAC or PACE. DG3 and DG4 need terminal authentication on top
 // (Doc 9303-11 clause 7.1), which this chip does not offer: they are never
-// read. The services file needs the holder's PIN, and not the transport PIN
-// once the card is complete.
+// read. The services file and the bank's binding need the holder's PIN, and not the
+// transport PIN once the card is complete.
 func (a *Applet) mayRead(e virtual.Env, f file) apdu.StatusWord {
 	switch {
 	case f.id == fidCardAccess:
 		return apdu.SWSuccess
 	case !a.secureMessaging(), f.id == fidDG3, f.id == fidDG4:
 		return apdu.SWSecurityStatusNotSatisfied
-	case f.id != fidServices:
+	case !f.id.hidden():
 		return apdu.SWSuccess
 	case !a.pinOK:
 		return apdu.SWSecurityStatusNotSatisfied
@@ -79,7 +83,7 @@ func (a *Applet) mayRead(e virtual.Env, f file) apdu.StatusWord {
 // application does not tell whether the file is there.
 func (a *Applet) open(e virtual.Env, f file) apdu.StatusWord {
 	sw := a.mayRead(e, f)
-	if f.id == fidServices && a.secureMessaging() {
+	if f.id.hidden() && a.secureMessaging() {
 		sw = apdu.SWSuccess // the PIN is asked for when reading
 	}
 	if !sw.OK() {

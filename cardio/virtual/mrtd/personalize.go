@@ -79,6 +79,7 @@ const (
 //	0101 … 0110  DG1 … DG16                          at most 32,767 bytes
 //	011C 011D 011E  EF.CardAccess, EF.SOD, EF.COM
 //	0201  services file, behind the holder's PIN
+//	0202  the bank's binding, behind the holder's PIN
 //	8001  K_Enc ‖ K_MAC of Basic Access Control      32 bytes
 //	8002  PACE password from the MRZ (its SHA-1)     20 bytes
 //	8003  CAN                                        6 ASCII digits
@@ -93,7 +94,7 @@ const (
 //
 // Completion is refused with 6985 unless EF.COM, EF.SOD, DG1, DG2 and
 // EF.CardAccess are there, 8001 to 8003, 8004 where there is a DG14, and 8005
-// and 8006 where there is a services file. After it everything is refused
+// and 8006 where there is a file behind the PIN. After it everything is refused
 // with 6985. Other refusals: 6A88 unknown data grouping, 6A80 wrong length or
 // content, 6A86 other formats in P1. A refusal ends the sequence.
 func (a *Applet) StoreData(e virtual.Env, p1, p2 byte, data []byte) ([]byte, apdu.StatusWord) {
@@ -259,7 +260,7 @@ func (a *Applet) finish(e virtual.Env) apdu.StatusWord {
 	if has(fidDG14.key()) && !has(dgiChipKey.key()) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
-	if has(fidServices.key()) && (!has(dgiPIN.key()) || !has(dgiPUK.key())) {
+	if (has(fidServices.key()) || has(fidBinding.key())) && (!has(dgiPIN.key()) || !has(dgiPUK.key())) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
 	if err := e.SetLifeCycle(LifeCycleComplete); err != nil {

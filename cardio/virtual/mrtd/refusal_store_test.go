@@ -18,7 +18,7 @@ func TestPersonalizationRefused(t *testing.T) {
 		enciphered bool
 		want       apdu.StatusWord
 	}{
-		"unknown":                 {grouping{0x0202, []byte{1}}, false, apdu.SWReferencedDataNotFound},
+		"unknown":                 {grouping{0x0203, []byte{1}}, false, apdu.SWReferencedDataNotFound},
 		"DG17":                    {grouping{0x0111, []byte{1}}, false, apdu.SWReferencedDataNotFound},
 		"unknown secret":          {grouping{0x8007, []byte{1}}, true, apdu.SWReferencedDataNotFound},
 		"empty file":              {grouping{dgi(fidDG1), nil}, false, apdu.SWWrongData},

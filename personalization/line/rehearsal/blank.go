@@ -9,6 +9,7 @@ import (
 	"cardbureau/cardio/virtual/jmrtd"
 	"cardbureau/cardio/virtual/mrtd"
 	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/payment"
 	"cardbureau/personalization/profile"
 	"cardbureau/personalization/vault"
 )
@@ -26,6 +27,10 @@ var applets = map[string]software{
 	"lds": {
 		file: virtual.LDSLoadFileAID, module: virtual.LDSAID, version: [2]byte{1, 0}, privileges: virtual.PrivilegeCardReset,
 		code: func() virtual.Applet { return mrtd.New() },
+	},
+	"payment": {
+		file: payment.PackageAID, module: payment.ModuleAID, version: [2]byte{1, 0},
+		code: func() virtual.Applet { return payment.New() },
 	},
 	"jmrtd": {
 		file: jmrtd.PackageAID, module: jmrtd.AID, version: [2]byte{9, 45},

@@ -1,0 +1,83 @@
+package profile_test
+
+import (
+	"context"
+	"crypto/des"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+
+	profiles "cardbureau/firmware-profiles"
+	"cardbureau/personalization/payment"
+	"cardbureau/personalization/profile"
+)
+
+// bankImage is a payment application's part of a card image: real records and a
+// real key, signatures that nobody checks here.
+var bankImage = sync.OnceValues(func() (map[string][]byte, map[string][]byte) {
+	set, err := profile.Load(profiles.FS)
+	if err != nil {
+		panic(err)
+	}
+	s := set.Payments["sepah"]
+	day := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+	card := payment.Card{PAN: "5892100000000016", Sequence: 1, Name: "AHMADI/ALI", Effective: day, Expiry: day.AddDate(5, 0, 0)}
+	k := payment.Certificates{
+		CAIndex: 1, Issuer: make([]byte, 248), IssuerRemainder: make([]byte, 35), IssuerExponent: []byte{1, 0, 1},
+		Static: make([]byte, 247), ICC: make([]byte, 247), ICCExponent: []byte{1, 0, 1},
+	}
+	open, err := payment.Elements(s, card, payment.Verification{CVV: "327"}, k)
+	if err != nil {
+		panic(err)
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 1408)
+	if err != nil {
+		panic(err)
+	}
+	fill := func(n *big.Int) []byte { return n.FillBytes(make([]byte, 88)) }
+	keys := make([]byte, 48)
+	for i := range keys {
+		keys[i] = byte(i)
+	}
+	return open, map[string][]byte{
+		"emv-keys": keys, "emv-dn": keys[:16], "emv-pin-block": {0x24, 0x12, 0x34, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF},
+		"emv-p": fill(key.Primes[0]), "emv-q": fill(key.Primes[1]), "emv-dp": fill(key.Precomputed.Dp),
+		"emv-dq": fill(key.Precomputed.Dq), "emv-qinv": fill(key.Precomputed.Qinv),
+	}
+})
+
+// kcvsDES are the key check values of triple DES keys, one after another.
+func kcvsDES(keys []byte) (out []byte) {
+	for ; len(keys) >= 16; keys = keys[16:] {
+		c, err := des.NewTripleDESCipher(append(append([]byte{}, keys[:16]...), keys[:8]...))
+		if err != nil {
+			panic(err)
+		}
+		b := make([]byte, 8)
+		c.Encrypt(b, b)
+		out = append(out, b[:3]...)
+	}
+	return out
+}
+
+// TestBetweenApplications: torn after the payment application is complete and
+// before the identity is begun, a card is in doubt, not a blank.
+func TestBetweenApplications(t *testing.T) {
+	set := shippedSet(t)
+	p := newProduct(t, set, "identity-bank")
+	failed := fmt.Errorf("the line died")
+	p.run.Prove = func(context.Context, *profile.Applet, string) error { return failed }
+	err := p.run.Execute(t.Context())
+	var se *profile.StepError
+	if !errors.As(err, &se) || !se.Written {
+		t.Fatalf("%v: a written card counts as untouched", err)
+	}
+	if se.Step != "virtual-payment/proof" {
+		t.Errorf("the first proof is %s", se.Step)
+	}
+}

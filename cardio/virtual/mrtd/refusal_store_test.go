@@ -72,7 +72,7 @@ func TestPersonalizationRefused(t *testing.T) {
 		"last but only a header":       {blocks(c, 0x88, 0, dg1[:2]), apdu.SWWrongData},
 		"long length cut":              {blocks(c, 0x88, 0, []byte{1, 1, 0xFF, 0}), apdu.SWWrongData},
 		"cipher changed in between":    {append(blocks(c, 0x08, 0, dg1), blocks(c, 0xE8, 1, good)...), apdu.SWIncorrectP1P2},
-		"after a refusal": {append(append(blocks(c, 0x08, 0, dg1), ignore(blocks(c, 0x08, 1, []byte{2, 2, 1, 0}))...),
+		"after a refusal": {append(append(blocks(c, 0x08, 0, dg1), ignore(blocks(c, 0x08, 1, []byte{2, 3, 1, 0}))...),
 			blocks(c, 0x88, 2, dg1)...), apdu.SWConditionsOfUseNotSatisfied},
 		"after the last":                {append(blocks(c, 0x88, 0, dg1), blocks(c, 0x88, 1, dg1)...), apdu.SWConditionsOfUseNotSatisfied},
 		"completion after others":       {blocks(c, 0x88, 0, append(bytes.Clone(dg1), 0x7F, 0xFF, 0)), apdu.SWConditionsOfUseNotSatisfied},

@@ -153,18 +153,16 @@ func TestTotals(t *testing.T) {
 func TestAltered(t *testing.T) {
 	for name, good := range samples(t) {
 		for i := range good {
-			for _, flip := range []byte{0x01, 0x10} {
-				bad := bytes.Clone(good)
-				bad[i] ^= flip
-				if _, _, err := Read(bytes.NewReader(bad)); !errors.Is(err, ErrFile) {
-					t.Fatalf("%s: read with byte %d altered: %v", name, i, err)
-				}
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << (i % 7)
+			if _, _, err := Read(bytes.NewReader(bad)); !errors.Is(err, ErrFile) {
+				t.Fatalf("%s: read with byte %d altered: %v", name, i, err)
 			}
 		}
 		rows := bytes.SplitAfter(good, []byte(lineEnd))
 		rows = rows[:len(rows)-1]
 		for i := range rows {
-			without := bytes.Join(append(bytes.Split(nil, nil), append(append([][]byte{}, rows[:i]...), rows[i+1:]...)...), nil)
+			without := bytes.Join(append(append([][]byte{}, rows[:i]...), rows[i+1:]...), nil)
 			twice := bytes.Join(append(append(append([][]byte{}, rows[:i+1]...), rows[i]), rows[i+1:]...), nil)
 			for _, bad := range [][]byte{without, twice} {
 				if _, _, err := Read(bytes.NewReader(bad)); !errors.Is(err, ErrFile) {
@@ -239,16 +237,13 @@ func TestQuoted(t *testing.T) {
 		out.WriteString(line + lineEnd)
 	}
 	f, info, err := As[*Acknowledgement](bytes.NewReader(out.Bytes()))
-	if err != nil || len(f.Answers) != 3 || info.OfLines() != 7 {
+	if err != nil || len(f.Answers) != 3 || info.Totals["of_line_total"] != 7 {
 		t.Error(err)
 	}
 	if _, _, err := As[*Issuing](bytes.NewReader(out.Bytes())); !errors.Is(err, ErrFile) {
 		t.Error(err)
 	}
 }
-
-// OfLines is for the test above.
-func (i Info) OfLines() uint64 { return i.Totals["of_line_total"] }
 
 func TestWriteRefuses(t *testing.T) {
 	for name, x := range map[string]struct {

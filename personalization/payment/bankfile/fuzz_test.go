@@ -44,7 +44,7 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, kind string, fixed bool, line []byte) {
 		for _, k := range kinds {
-			d := reader{file: newFile(k), format: CSV, columns: columns(k), header: true, line: 5}
+			d := reader{file: newFile(k), format: CSV, columns: columns[k], header: true, line: 5}
 			if fixed {
 				d.format = Fixed
 			}

@@ -140,13 +140,13 @@ func (d *reader) first(line []byte) bool {
 		for _, k := range kinds {
 			if string(line[1:6]) == string(k) {
 				d.format, d.file = Fixed, newFile(k)
-				d.columns = columns(k)
+				d.columns = columns[k]
 				return true
 			}
 		}
 	}
 	for _, k := range kinds {
-		t := columns(k)
+		t := columns[k]
 		if row, err := split(string(line)); err == nil && strings.Join(row, ",") == strings.Join(t.names, ",") {
 			d.format, d.file, d.columns = CSV, newFile(k), t
 			return true

@@ -21,7 +21,7 @@ func Write(w io.Writer, f File, format Format) (Info, error) {
 	if n := records(f); n > MaxRecords {
 		return Info{}, fmt.Errorf("%w: it has %d records, and at most %d go into one; make another of the same day", ErrFile, n, MaxRecords)
 	}
-	out := writer{format: format, columns: columns(f.Kind())}
+	out := writer{format: format, columns: columns[f.Kind()]}
 	if format == CSV {
 		out.end(strings.Join(out.columns.names, ","))
 	}
@@ -141,7 +141,16 @@ type table struct {
 	index map[string]int
 }
 
-func columns(kind Kind) table {
+// columns are the tables of all kinds, made once.
+var columns = map[Kind]table{}
+
+func init() {
+	for _, k := range kinds {
+		columns[k] = makeTable(k)
+	}
+}
+
+func makeTable(kind Kind) table {
 	t := table{index: map[string]int{}}
 	add := func(names ...string) {
 		for _, n := range names {

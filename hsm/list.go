@@ -35,7 +35,7 @@ type KeyInfo struct {
 // CKA_CHECK_VALUE, over sixteen bytes 00; for triple DES keys the first 3 bytes
 // of the encryption of eight bytes 00, as CKA_CHECK_VALUE is; for HMAC keys the first 3 bytes of
 // the HMAC of nothing; for EC keys those of the SHA-256 of the uncompressed
-// public point.
+// public point; for RSA keys of the modulus.
 func (t *Token) List(ctx context.Context) ([]KeyInfo, error) {
 	var out []KeyInfo
 	err := t.do(ctx, "list keys", func(s *session) error {
@@ -85,6 +85,14 @@ func (s *session) describe(class uint, h pkcs11.ObjectHandle) (info KeyInfo, ok 
 		}
 		sum := sha256.Sum256(point)
 		info.Type = "EC " + curve.Params().Name
+		info.KCV = hex.EncodeToString(sum[:3])
+	case class == pkcs11.CKO_PRIVATE_KEY && keyType == pkcs11.CKK_RSA:
+		public, err := s.rsaPublic(info.Label)
+		if err != nil {
+			return info, false, err
+		}
+		sum := sha256.Sum256(public.N.Bytes())
+		info.Type = fmt.Sprintf("RSA-%d", public.N.BitLen())
 		info.KCV = hex.EncodeToString(sum[:3])
 	case keyType == pkcs11.CKK_AES:
 		n, err := s.uintAttribute(h, pkcs11.CKA_VALUE_LEN)

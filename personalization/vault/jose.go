@@ -116,15 +116,20 @@ func parseJWE(compact string) (*encrypted, error) {
 }
 
 func (s *Service) openJWE(ctx context.Context, in *textReply) (*bytesReply, error) {
-	e, err := parseJWE(in.Text)
+	return s.openJWEFor(ctx, RoleIntake, in.Text)
+}
+
+// openJWEFor opens what was encrypted to a key of a role.
+func (s *Service) openJWEFor(ctx context.Context, role, text string) (*bytesReply, error) {
+	e, err := parseJWE(text)
 	if err != nil {
 		return nil, err
 	}
 	name := e.header.KID
 	if name == "" {
-		name = RoleIntake + "/1"
+		name = role + "/1"
 	}
-	if !strings.HasPrefix(name, RoleIntake+"/") {
+	if !strings.HasPrefix(name, role+"/") {
 		return nil, badJWE("it is not encrypted to the intake key")
 	}
 	l, err := label(name)
@@ -132,7 +137,7 @@ func (s *Service) openJWE(ctx context.Context, in *textReply) (*bytesReply, erro
 		return nil, badJWE("it is not encrypted to the intake key")
 	}
 	key, err := s.token.EC(ctx, l)
-	if errors.Is(err, hsm.ErrNoKey) && name != RoleIntake+"/1" {
+	if errors.Is(err, hsm.ErrNoKey) && name != role+"/1" {
 		return nil, badJWE("it is encrypted to an intake key that is not here")
 	}
 	if err != nil {

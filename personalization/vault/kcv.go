@@ -1,9 +1,12 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"crypto/aes"
 	"crypto/des"
 	"fmt"
+	"strings"
 )
 
 // secretKCVs makes the key check values of named secrets that are keys. Three
@@ -20,8 +23,12 @@ func (s *Service) secretKCVs(ctx context.Context, in *secretKCVsRequest) (*encip
 		if !ok || !keySecrets[name] {
 			return nil, fmt.Errorf("%w: the card's secrets have no key %q", ErrRequest, name)
 		}
+		of := desKCV
+		if e[emvAES] != nil && strings.HasPrefix(name, emvPrefix) {
+			of = aesKCV
+		}
 		for k := value; len(k) >= desKeySize; k = k[desKeySize:] {
-			kcv, err := desKCV(k[:desKeySize])
+			kcv, err := of(k[:desKeySize])
 			if err != nil {
 				return nil, err
 			}
@@ -31,8 +38,21 @@ func (s *Service) secretKCVs(ctx context.Context, in *secretKCVsRequest) (*encip
 	return out, nil
 }
 
-// keySecrets are the secrets that are 3DES keys of two parts, one or more.
-var keySecrets = map[string]bool{SecretBAC: true}
+// keySecrets are the secrets that are keys of 16 bytes, one or more: 3DES keys of
+// two parts, or a payment application's AES keys.
+var keySecrets = map[string]bool{SecretBAC: true, SecretEMVKeys: true, SecretEMVDynamic: true}
+
+// aesKCV is the key check value of an AES key: the first 3 bytes of sixteen bytes 01
+// enciphered (GPC_SPE_034 v2.3.1 B.6).
+func aesKCV(key []byte) ([]byte, error) {
+	c, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	block := bytes.Repeat([]byte{1}, 16)
+	c.Encrypt(block, block)
+	return block[:3], nil
+}
 
 const desKeySize = 16
 

@@ -196,6 +196,9 @@ func (s *Service) makeKeys(ctx context.Context, in *ProvisionRequest) error {
 			return err
 		}
 	}
+	if err := s.makeBankKeys(ctx, in); err != nil {
+		return err
+	}
 	return s.ensureKEK(ctx, s.now().UTC().Format(epochFormat), in.Development)
 }
 

@@ -67,6 +67,18 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodCloseChannel, s.closeChannel)
 	register(s, srv, methodStats, s.stats)
 	register(s, srv, methodEnvironment, s.environment)
+	register(s, srv, methodNewICCKeys, s.newICCKeys)
+	register(s, srv, methodNewPaymentSecrets, s.newPaymentSecrets)
+	register(s, srv, methodVerifyARQC, s.verifyARQC)
+	register(s, srv, methodProtectScript, s.protectScript)
+	register(s, srv, methodTranslatePIN, s.translatePIN)
+	register(s, srv, methodTestIssuer, s.issuerInfo)
+	register(s, srv, methodBankDigest, s.bankDigest)
+	register(s, srv, methodSignBinding, s.signBinding)
+	register(s, srv, methodBankJWK, s.bankJWK)
+	register(s, srv, methodOpenBankJWE, s.openBankJWE)
+	register(s, srv, methodSignTestBank, s.signTestBank)
+	register(s, srv, methodRevealMailers, s.revealMailers)
 	return srv
 }
 

@@ -1,9 +1,11 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -234,6 +236,12 @@ func (s *Service) encipherSecrets(ctx context.Context, in *encipherRequest) (*en
 				return fmt.Errorf("%w: the card's secrets have no element %q", ErrRequest, name)
 			}
 			padded := pad(value)
+			if strings.HasPrefix(name, emvPrefix) {
+				// EMV CPS 1.1, 5.4: padded only where the length is no multiple of the block.
+				if n := c.dekBlock(); len(value)%n == 0 {
+					padded = bytes.Clone(value)
+				}
+			}
 			enciphered, err := c.scp.EncipherDEK(ctx, padded)
 			clear(padded)
 			if err != nil {
@@ -247,6 +255,17 @@ func (s *Service) encipherSecrets(ctx context.Context, in *encipherRequest) (*en
 		return nil, err
 	}
 	return out, nil
+}
+
+// emvPrefix begins the names of a payment application's secrets.
+const emvPrefix = "emv-"
+
+// dekBlock is the block size of the data encryption key.
+func (c *heldChannel) dekBlock() int {
+	if c.aes == nil {
+		return 8
+	}
+	return 16
 }
 
 func (s *Service) closeChannel(_ context.Context, in *channelRequest) (*nothing, error) {

@@ -29,6 +29,19 @@ const (
 	methodCloseChannel    = "close-channel"
 	methodStats           = "stats"
 	methodEnvironment     = "environment"
+
+	methodNewICCKeys        = "new-icc-keys"
+	methodNewPaymentSecrets = "new-payment-secrets"
+	methodVerifyARQC        = "verify-arqc"
+	methodProtectScript     = "protect-script"
+	methodTranslatePIN      = "translate-pin"
+	methodTestIssuer        = "test-issuer"
+	methodBankDigest        = "bank-digest"
+	methodSignBinding       = "sign-binding"
+	methodBankJWK           = "bank-jwk"
+	methodOpenBankJWE       = "open-bank-jwe"
+	methodSignTestBank      = "sign-test-bank"
+	methodRevealMailers     = "reveal-mailers"
 )
 
 type nothing struct{}

@@ -1,0 +1,184 @@
+package vault
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// Roles of the bank's keys.
+const (
+	RoleIMKAC        = "imk.ac"       // issuer master key of application cryptograms, 3DES of two parts; with "-aes" AES-128
+	RoleIMKSMI       = "imk.smi"      // of script MACs
+	RoleIMKSMC       = "imk.smc"      // of script confidentiality
+	RoleIMKDN        = "imk.dn"       // of ICC dynamic numbers
+	RoleAES          = "-aes"         // ends the roles of those that are AES keys
+	RoleCVK          = "cvk"          // card verification key, A ‖ B
+	RoleCVKLeft      = "cvk.left"     // its first part twice, with which the token does single DES
+	RolePVK          = "pvk"          // PIN verification key, of PVV and offset
+	RoleZPK          = "zpk"          // zone PIN key with the bank's host
+	RoleEMVIssuer    = "emv.issuer"   // the issuer's RSA key
+	RoleEMVTestCA    = "emv.ca.test"  // a certification authority for development only
+	RoleBankBinding  = "bank.binding" // signs bindings, EC P-256
+	RoleBankIBAN     = "bank.iban"    // HMAC
+	RoleBankPAN      = "bank.pan"     // HMAC
+	RoleBankIntake   = "bank.intake"  // the bank's messages are encrypted to it, EC P-256
+	RoleBankTest     = "bank.test"    // signs a test bank's messages, EC P-256, development only
+	RolePool         = "kek.pool"     // seals ICC keys that wait, AES-256
+	RoleMailer       = "kek.mailer"   // seals PINs that wait to be printed, AES-256
+	emvIssuerBits    = 1976
+	emvCABits        = 1984
+	emvExponent      = 65537
+	emvCAIndex       = 1
+	bindingCOSE      = "Signature1"
+	bindingTokenType = "cardbureau-binding+jwt"
+)
+
+// BindingType is the typ header of a binding that is a JWS.
+const BindingType = bindingTokenType
+
+// Names of the elements of a payment application's secrets.
+const (
+	SecretEMVKeys     = "emv-keys"      // MK-AC ‖ MK-SMI ‖ MK-SMC, 48 bytes
+	SecretEMVDynamic  = "emv-dn"        // MK-DN, 16 bytes
+	SecretEMVPINBlock = "emv-pin-block" // ISO 9564 format 2, 8 bytes
+	SecretEMVQInv     = "emv-qinv"      // Chinese remainder parts, each half the modulus
+	SecretEMVDQ       = "emv-dq"
+	SecretEMVDP       = "emv-dp"
+	SecretEMVQ        = "emv-q"
+	SecretEMVP        = "emv-p"
+	SecretEMVModulus  = "emv-modulus"
+	SecretEMVExponent = "emv-exponent"
+
+	emvAES = "emv-aes" // marks that the keys are AES keys
+)
+
+// IssuerInfo is what terminals and cards need to know of the issuer's key and the
+// authority above it. All of it is public.
+type IssuerInfo struct {
+	RID         []byte `json:"rid"` // 5 bytes
+	CAIndex     byte   `json:"caIndex"`
+	CAModulus   []byte `json:"caModulus"`
+	CAExponent  []byte `json:"caExponent"`
+	Certificate []byte `json:"certificate"` // tag 90
+	Remainder   []byte `json:"remainder"`   // tag 92
+	Exponent    []byte `json:"exponent"`    // tag 9F32
+	Expires     string `json:"expires"`     // of the certificate, MMYY
+}
+
+// ICCKey is a card's RSA key before it has a card: sealed under the pool's key.
+type ICCKey struct {
+	ID     []byte // 16 bytes, what it is bound to
+	Bits   int
+	Sealed []byte
+}
+
+// PaymentSecretsRequest asks for all that is secret or signed of one card's
+// payment application. It is one call a card.
+type PaymentSecretsRequest struct {
+	DataKey DataKey
+	AAD     []byte
+
+	PAN         string
+	Sequence    byte   // PAN sequence number
+	Expiry      string // YYMM, as on the stripe
+	ServiceCode string
+	// StaticData is the static data to be authenticated.
+	StaticData []byte
+
+	MasterKey string // version of the issuer's master keys
+	Option    string // A, B, or C for AES
+
+	PINLength int
+	PINMethod string // random, ibm3624
+	PVKI      int    // 0: no PVV
+	// MailerAAD is what the PIN for the mailer is bound to.
+	MailerAAD []byte
+
+	SDA, DDA bool
+	Key      ICCKey // of the pool; without Sealed one is made now
+	Bits     int
+	Exponent int
+}
+
+// PaymentSecrets are a card's.
+type PaymentSecrets struct {
+	Sealed []byte // elements, under the person's data key
+	Mailer []byte // the PIN, under the mailers' key
+	Values Verification
+
+	Static       []byte // signed static application data; nil without SDA
+	ICC          []byte // certificate; nil without DDA
+	ICCRemainder []byte
+	ICCExponent  []byte
+}
+
+// Verification are values that the stripe, the chip and the card's face carry. They
+// print as nothing.
+type Verification struct {
+	CVV    string // of the stripe
+	ICVV   string // of the chip's track 2 equivalent data
+	CVV2   string // printed
+	PVV    string // empty without a PVKI
+	Offset string // IBM 3624; empty for random PINs
+}
+
+// String shows nothing.
+func (Verification) String() string { return "verification values (redacted)" }
+
+// GoString is String.
+func (v Verification) GoString() string { return v.String() }
+
+// Format shows nothing.
+func (v Verification) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(v.String())) }
+
+// LogValue shows nothing.
+func (v Verification) LogValue() slog.Value { return slog.StringValue(v.String()) }
+
+// ARQCRequest asks whether a cryptogram is a card's, and for the issuer's answer.
+type ARQCRequest struct {
+	PAN       string
+	Sequence  byte
+	MasterKey string
+	Option    string // A, B, C
+	ATC       uint16
+	Data      []byte // what the cryptogram is over, without padding
+	ARQC      []byte // 8 bytes
+	Method    int    // of the ARPC: 1 or 2; 0: none is wanted
+	ARC       []byte // method 1: authorization response code, 2 bytes
+	CSU       []byte // method 2: card status update, 4 bytes
+	// Proprietary is authentication data of the issuer's own, method 2, 0 to 8 bytes.
+	Proprietary []byte
+}
+
+// ARQCResult is the answer: an ARPC only for a right cryptogram.
+type ARQCResult struct {
+	OK   bool
+	ARPC []byte // 8 bytes by method 1, 4 by method 2
+}
+
+// ScriptRequest asks for the protection of one issuer script command.
+type ScriptRequest struct {
+	PAN       string
+	Sequence  byte
+	MasterKey string
+	Option    string
+	ARQC      []byte // R of the session keys
+	// Message is what the MAC is over, without padding; Plain is data to be
+	// enciphered first, padded with 80…, and put where Message has no bytes yet: it is
+	// returned apart.
+	Message []byte
+	Plain   []byte
+}
+
+// ScriptResult is the MAC, 8 bytes, and the enciphered data.
+type ScriptResult struct {
+	MAC        []byte
+	Enciphered []byte
+}
+
+// TranslatePINRequest asks for a PIN block under the zone key in another format.
+type TranslatePINRequest struct {
+	Block    []byte
+	From, To int // ISO 9564-1 formats 0, 1, 3
+	PAN      string
+}

@@ -105,7 +105,7 @@ func (a *Applet) Deselect(virtual.Env) { *a = Applet{} }
 func (a *Applet) Process(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	challenge := a.challenge
 	a.challenge = nil
-	if !complete(e) || cmd.INS == insInitializeUpdate {
+	if !complete(e) || cmd.INS == insInitializeUpdate || cmd.INS == insStoreData || cmd.INS == insExternalAuthenticate && cmd.CLA == 0x84 {
 		return a.personalize(e, cmd)
 	}
 	if memory := (memory{e.Memory()}); memory.flag(cardBlocked) {
@@ -161,6 +161,9 @@ func (a *Applet) personalize(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Stat
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	if _, open := channel.SecurityLevel(); !open {
+		if complete(e) {
+			return nil, apdu.SWConditionsOfUseNotSatisfied
+		}
 		return nil, apdu.SWSecurityStatusNotSatisfied
 	}
 	return channel.Secured(cmd, func(c apdu.Command) ([]byte, apdu.StatusWord) {

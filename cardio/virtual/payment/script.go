@@ -20,7 +20,7 @@ func (a *Applet) script(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
 	if m.Get(key(dgiOptions)) == nil {
 		return apdu.SWInstructionNotSupported
 	}
-	if a.trans.arqc == nil || a.trans.scriptEnd {
+	if a.trans.scriptR == nil || a.trans.scriptEnd {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
 	format1 := m.object(dgiCard, 0xC3)[0]&0x40 != 0
@@ -41,7 +41,7 @@ func (a *Applet) script(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
 // unwrap checks a script command's MAC and gives its data, deciphered.
 func (a *Applet) unwrap(m memory, cmd apdu.Command, format1 bool) ([]byte, apdu.StatusWord) {
 	s, _, smi, smc := m.keys()
-	r := a.trans.arqc
+	r := a.trans.scriptR
 	macKey, encKey := s.session(smi, r), s.session(smc, r)
 	if format1 {
 		return a.unwrap1(s, macKey, encKey, cmd)
@@ -117,7 +117,7 @@ func (a *Applet) unwrap2(m memory, s suite, macKey, encKey []byte, cmd apdu.Comm
 	}
 	data, sent := cmd.Data[:len(cmd.Data)-8], cmd.Data[len(cmd.Data)-8:]
 	message := []byte{cmd.CLA, cmd.INS, cmd.P1, cmd.P2, byte(len(cmd.Data))}
-	message = append(append(append(message, m.bytes2(atc)...), a.trans.arqc...), data...)
+	message = append(append(append(message, m.bytes2(atc)...), a.trans.scriptR...), data...)
 	if !same(s.mac(macKey, message), sent) {
 		return nil, apdu.SWSecureMessagingIncorrect
 	}

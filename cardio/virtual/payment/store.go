@@ -236,7 +236,12 @@ func shaped(id uint16, value []byte) ([]byte, bool) {
 	case secret(id):
 		return value, len(value) >= 32
 	}
-	_, err := tlv.Parse(value)
+	list, err := tlv.Parse(value)
+	for _, o := range list {
+		if o.Tag == 0x9F4F { // there is no log of transactions
+			return nil, false
+		}
+	}
 	return value, err == nil
 }
 
@@ -279,9 +284,14 @@ func whole(m memory) bool {
 			return false
 		}
 	}
+	for _, tag := range []tlv.Tag{0x9F0D, 0x9F0E, 0x9F0F} { // the issuer's action codes
+		if len(m.object(dgiCard, tag)) != 5 {
+			return false
+		}
+	}
 	keys, kcvs := m.Get(key(dgiKeys)), m.Get(key(dgiKeysKCV))
 	control := m.object(dgiCard, 0x9F10)
-	if len(control) != 2 || len(m.object(dgiCard, 0xC3)) != 1 || len(m.object(dgiCounters, 0x9F36)) != 2 || keys == nil || kcvs == nil {
+	if len(control) != 2 || control[0] != cciDES && control[0] != cciAES || len(m.object(dgiCard, 0xC3)) != 1 || len(m.object(dgiCounters, 0x9F36)) != 2 || keys == nil || kcvs == nil {
 		return false
 	}
 	want := kcvsDES(keys)

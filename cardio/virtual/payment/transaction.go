@@ -21,6 +21,7 @@ type transaction struct {
 	authFailed bool
 	csu        []byte // of the issuer, once authenticated
 	authTried  bool
+	scriptR    []byte // the cryptogram that script keys are made from; nil: no scripts
 	scriptMAC  []byte // chaining value of format 1
 	scriptEnd  bool   // a wrong MAC ended scripts
 }
@@ -259,7 +260,7 @@ func (a *Applet) decideFirst(m memory, want byte) byte {
 	case want == typeARQC, m.flag(goOnline), m.flag(cutShort):
 		return typeARQC
 	}
-	if upper := m.object(dgiCard, 0x9F23); len(upper) != 1 || m.number(offlineRun) >= uint16(upper[0]) {
+	if m.number(offlineRun) >= uint16(m.limit(0x9F23)) {
 		return typeARQC
 	}
 	if a.trans.pinFailed || m.number(pinTries) == 0 {
@@ -285,16 +286,19 @@ func (a *Applet) decideSecond(m memory, want byte) byte {
 			m.setFlag(cardBlocked, true)
 		}
 		m.setFlag(cutShort, false)
-		if csu[1]&0x03 == 0x02 { // counters to zero
+		switch csu[1] & 0x03 { // offline counters
+		case 0x01:
+			m.setNumber(offlineRun, uint16(m.limit(0x9F23)))
+		case 0x02:
 			m.setNumber(offlineRun, 0)
+		case 0x03:
+			m.setNumber(offlineRun, m.number(offlineRun)+1)
 		}
 	}
 	if want != typeTC || !approved || m.flag(blocked) || m.flag(cardBlocked) {
 		return typeAAC
 	}
 	m.setNumber(lastOnline, m.number(atc))
-	m.setNumber(scriptsSeen, 0)
-	m.setFlag(scriptWrong, false)
 	return typeTC
 }
 
@@ -309,14 +313,14 @@ func (a *Applet) cryptogram(e virtual.Env, m memory, give byte, combined bool, d
 	switch {
 	case give == typeARQC:
 		a.stage, a.trans.arqc = online, ac
-		a.trans.scriptMAC = ac
+		a.trans.scriptR, a.trans.scriptMAC = ac, ac
 		m.setFlag(cutShort, true)
 	default:
 		if a.stage = finished; give == typeTC && !second {
 			m.setNumber(offlineRun, m.number(offlineRun)+1)
 		}
-		if !second {
-			a.trans.arqc, a.trans.scriptMAC = nil, nil
+		if !second && m.flag(blocked) { // so that it can be unblocked (Book 2, A1.3.1: R is the first cryptogram)
+			a.trans.scriptR, a.trans.scriptMAC = ac, ac
 		}
 	}
 	cid, counter, issuer := tlv.Encode(0x9F27, []byte{give}), tlv.Encode(0x9F36, m.bytes2(atc)), tlv.Encode(0x9F10, iad)
@@ -363,8 +367,8 @@ func (a *Applet) issuerData(m memory, give byte, second bool) []byte {
 	set(1, 0x04, t.pinFailed)
 	set(1, 0x02, m.number(pinTries) == 0)
 	set(1, 0x01, m.flag(cutShort) && !second)
-	upper := m.object(dgiCard, 0x9F23)
-	set(2, 0x40, len(upper) == 1 && m.number(offlineRun) >= uint16(upper[0]))
+	set(2, 0x80, m.number(offlineRun) >= uint16(m.limit(0x9F14)))
+	set(2, 0x40, m.number(offlineRun) >= uint16(m.limit(0x9F23)))
 	cvr[3] = byte(min(m.number(scriptsSeen), 15)) << 4
 	set(3, 0x08, m.flag(scriptWrong))
 	set(3, 0x02, m.flag(goOnline))
@@ -392,7 +396,7 @@ func (a *Applet) externalAuthenticate(e virtual.Env, cmd apdu.Command) apdu.Stat
 	s, master, _, _ := m.keys()
 	k := s.session(master, m.sessionAC())
 	if m.object(dgiCard, 0xC3)[0]&0x80 != 0 && !s.aes {
-		return a.method1(s, k, cmd.Data)
+		return a.method1(m, s, k, cmd.Data)
 	}
 	arpc := s.mac(k, append(bytes.Clone(a.trans.arqc), cmd.Data[4:]...))
 	if !same(arpc[:4], cmd.Data[:4]) {
@@ -400,12 +404,13 @@ func (a *Applet) externalAuthenticate(e virtual.Env, cmd apdu.Command) apdu.Stat
 		return apdu.SWAuthenticationFailed
 	}
 	a.trans.csu = bytes.Clone(cmd.Data[4:8])
+	m.reported()
 	return apdu.SWSuccess
 }
 
 // method1: the ARPC is the authorization response code, added to the ARQC, under
 // the session key. An approval, 00, is taken for a status update that approves.
-func (a *Applet) method1(s suite, k, data []byte) apdu.StatusWord {
+func (a *Applet) method1(m memory, s suite, k, data []byte) apdu.StatusWord {
 	if len(data) < 10 {
 		a.trans.authFailed = true
 		return apdu.SWWrongLength
@@ -422,7 +427,23 @@ func (a *Applet) method1(s suite, k, data []byte) apdu.StatusWord {
 	if string(data[8:10]) == "00" || string(data[8:10]) == "10" || string(data[8:10]) == "11" {
 		a.trans.csu[1] = 0x82
 	}
+	m.reported()
 	return apdu.SWSuccess
+}
+
+// reported forgets the scripts that the ARQC told the issuer of, once the issuer
+// has answered it: those of this transaction are counted afresh.
+func (m memory) reported() {
+	m.setNumber(scriptsSeen, 0)
+	m.setFlag(scriptWrong, false)
+}
+
+// limit is an offline limit in transactions; without one it is 0: always online.
+func (m memory) limit(tag tlv.Tag) byte {
+	if v := m.object(dgiCard, tag); len(v) == 1 {
+		return v[0]
+	}
+	return 0
 }
 
 // dolLength is how many bytes a data object list asks for.

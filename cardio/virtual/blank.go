@@ -1,10 +1,12 @@
 package virtual
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cardbureau/cardio/virtual/nvm"
@@ -95,6 +97,20 @@ type Installation struct {
 	Module     []byte
 	LoadFile   []byte
 	Privileges uint32
+	// Domain is the AID of the security domain that it is associated with, one
+	// of Blank.Domains; nil is the issuer's.
+	Domain []byte
+}
+
+// SecurityDomain is a supplementary security domain of a blank, in the life
+// cycle state PERSONALIZED: what a card maker delivers for applications that
+// another than the issuer personalizes, such as a bank's (EMV CPS 1.1 clause
+// 2.2). Its keys are of the type of the blank's protocol.
+type SecurityDomain struct {
+	AID  []byte
+	Keys Keys
+	// Privileges beyond PrivilegeSecurityDomain.
+	Privileges uint32
 }
 
 // Serial is what makes a chip unique in its CPLC data: 10 bytes, which are
@@ -156,6 +172,9 @@ type Blank struct {
 	ATR          []byte // DefaultATR or DefaultT0ATR when nil
 	ISD          []byte // IssuerSecurityDomainAID when nil
 	LoadFiles    []LoadFile
+	// Domains are supplementary security domains that the maker has installed
+	// and given keys of their own.
+	Domains      []SecurityDomain
 	Applications []Installation
 	// MaxFailures is after how many failed authentications in a row a key
 	// set is blocked; 10 when 0, at most 255.
@@ -275,8 +294,21 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 	for _, f := range b.LoadFiles {
 		r.putLoadFile(f)
 	}
+	for _, d := range b.Domains {
+		a := &application{
+			aid: d.AID, module: mustHex(SecurityDomainModuleAID), loadFile: mustHex(SecurityDomainLoadFileAID),
+			privileges: d.Privileges | PrivilegeSecurityDomain, state: appPersonalized,
+		}
+		r.putApplication(a)
+		k := d.Keys
+		ring := keyring{space: r.domainSpace(a)}
+		ring.putKeySet(&keySet{typ: k.Type, version: k.Version, enc: k.ENC, mac: k.MAC, dek: k.DEK}, 0)
+	}
 	for _, a := range b.Applications {
-		r.putApplication(&application{aid: a.AID, module: a.Module, loadFile: a.LoadFile, privileges: a.Privileges, state: AppSelectable})
+		r.putApplication(&application{
+			aid: a.AID, module: a.Module, loadFile: a.LoadFile, privileges: a.Privileges, state: AppSelectable,
+			extra: extra{domain: a.Domain},
+		})
 	}
 	return mem.Commit()
 }
@@ -331,8 +363,20 @@ func (b Blank) check() error {
 	if b.ISD != nil {
 		aids = append(aids, b.ISD)
 	}
+	for _, d := range b.Domains {
+		aids = append(aids, d.AID)
+		if err := d.Keys.check(); err != nil {
+			return err
+		}
+		if d.Keys.Type != o.keyType() {
+			return fmt.Errorf("virtual: the keys of security domain %X are not of the type of SCP%02X", d.AID, o.protocol)
+		}
+	}
 	defaults := 0
 	for _, a := range b.Applications {
+		if a.Domain != nil && !slices.ContainsFunc(b.Domains, func(d SecurityDomain) bool { return bytes.Equal(d.AID, a.Domain) }) {
+			return fmt.Errorf("virtual: the blank has no security domain %X for application %X", a.Domain, a.AID)
+		}
 		aids = append(aids, a.AID, a.Module, a.LoadFile)
 		if a.Privileges&PrivilegeCardReset != 0 {
 			defaults++

@@ -61,7 +61,7 @@ func (b Blank) checkContent() error {
 	}
 	for _, a := range b.Applications {
 		if a.Privileges&PrivilegeSecurityDomain != 0 {
-			return errors.New("virtual: security domains of a blank are installed by command")
+			return errors.New("virtual: security domains of a blank are listed as domains, not as applications")
 		}
 	}
 	return nil

@@ -164,14 +164,14 @@ func (s Serial) CPLC() [42]byte {
 // Blank is what a card is when it leaves the maker: the facts that
 // Manufacture burns into an empty memory.
 type Blank struct {
-	Serial       Serial
-	Keys         Keys
-	Protocol     byte   // of the secure channel: 03 (also 0) or 02
-	SCP          byte   // its parameter i, of the options of the protocol
-	T0           bool   // speak T=0 (see Chip.Transmit), not T=1
-	ATR          []byte // DefaultATR or DefaultT0ATR when nil
-	ISD          []byte // IssuerSecurityDomainAID when nil
-	LoadFiles    []LoadFile
+	Serial    Serial
+	Keys      Keys
+	Protocol  byte   // of the secure channel: 03 (also 0) or 02
+	SCP       byte   // its parameter i, of the options of the protocol
+	T0        bool   // speak T=0 (see Chip.Transmit), not T=1
+	ATR       []byte // DefaultATR or DefaultT0ATR when nil
+	ISD       []byte // IssuerSecurityDomainAID when nil
+	LoadFiles []LoadFile
 	// Domains are supplementary security domains that the maker has installed
 	// and given keys of their own.
 	Domains      []SecurityDomain

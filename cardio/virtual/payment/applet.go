@@ -108,8 +108,12 @@ func (a *Applet) Process(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWo
 	if !complete(e) || cmd.INS == insInitializeUpdate || cmd.INS == insStoreData || cmd.INS == insExternalAuthenticate && cmd.CLA == 0x84 {
 		return a.personalize(e, cmd)
 	}
-	if memory := (memory{e.Memory()}); memory.flag(cardBlocked) {
+	m := memory{e.Memory()}
+	if m.flag(cardBlocked) {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
+	}
+	if m.Get(key(dgiOptions)) == nil && cmd.INS != insReadRecord {
+		return nil, apdu.SWInstructionNotSupported // a directory has records alone
 	}
 	switch cmd.CLA {
 	case 0x8C, 0x84, 0x0C, 0x04:

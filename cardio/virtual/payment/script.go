@@ -17,9 +17,6 @@ func (a *Applet) script(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
 	default:
 		return apdu.SWInstructionNotSupported
 	}
-	if m.Get(key(dgiOptions)) == nil {
-		return apdu.SWInstructionNotSupported
-	}
 	if a.trans.scriptR == nil || a.trans.scriptEnd {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}

@@ -41,10 +41,7 @@ func (m memory) sessionAC() []byte { return append(m.bytes2(atc), 0, 0, 0, 0, 0,
 // PDOL. After 65,535 transactions the application is at its end.
 func (a *Applet) getProcessingOptions(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	m := memory{e.Memory()}
-	options := m.Get(key(dgiOptions))
 	switch {
-	case options == nil:
-		return nil, apdu.SWInstructionNotSupported // a directory
 	case cmd.P1 != 0 || cmd.P2 != 0:
 		return nil, apdu.SWIncorrectP1P2
 	case !bytes.Equal(cmd.Data, []byte{0x83, 0x00}):
@@ -58,7 +55,7 @@ func (a *Applet) getProcessingOptions(e virtual.Env, cmd apdu.Command) ([]byte, 
 	}
 	m.setNumber(atc, n+1)
 	a.stage, a.trans = initiated, transaction{}
-	return tlv.Encode(0x77, options), apdu.SWSuccess
+	return tlv.Encode(0x77, m.Get(key(dgiOptions))), apdu.SWSuccess
 }
 
 func (a *Applet) readRecord(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
@@ -83,8 +80,8 @@ func (a *Applet) readRecord(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 // no log format either.
 func (a *Applet) getData(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	m := memory{e.Memory()}
-	if m.Get(key(dgiOptions)) == nil {
-		return nil, apdu.SWInstructionNotSupported
+	if len(cmd.Data) > 0 {
+		return nil, apdu.SWWrongLength
 	}
 	switch tag := uint16(cmd.P1)<<8 | uint16(cmd.P2); tag {
 	case 0x9F17:
@@ -121,9 +118,6 @@ func (a *Applet) verify(e virtual.Env, cmd apdu.Command, challenge []byte) apdu.
 	m := memory{e.Memory()}
 	if cmd.P1 != 0 || cmd.P2 != 0x80 && cmd.P2 != 0x88 {
 		return apdu.SWIncorrectP1P2
-	}
-	if m.Get(key(dgiOptions)) == nil {
-		return apdu.SWInstructionNotSupported
 	}
 	if a.stage != initiated {
 		return apdu.SWConditionsOfUseNotSatisfied

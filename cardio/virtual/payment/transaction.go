@@ -409,11 +409,7 @@ func (a *Applet) method1(m memory, s suite, k, data []byte) apdu.StatusWord {
 		a.trans.authFailed = true
 		return apdu.SWWrongLength
 	}
-	block := bytes.Clone(a.trans.arqc)
-	block[0] ^= data[8]
-	block[1] ^= data[9]
-	s.cipher(k).Encrypt(block, block)
-	if !same(block, data[:8]) {
+	if !a.matches1(s, k, data) {
 		a.trans.authFailed = true
 		return apdu.SWAuthenticationFailed
 	}
@@ -423,6 +419,15 @@ func (a *Applet) method1(m memory, s suite, k, data []byte) apdu.StatusWord {
 	}
 	m.reported()
 	return apdu.SWSuccess
+}
+
+// matches1 checks an ARPC of method 1, followed by its response code.
+func (a *Applet) matches1(s suite, k, data []byte) bool {
+	block := bytes.Clone(a.trans.arqc)
+	block[0] ^= data[8]
+	block[1] ^= data[9]
+	s.cipher(k).Encrypt(block, block)
+	return same(block, data[:8])
 }
 
 // reported forgets the scripts that the ARQC told the issuer of, once the issuer

@@ -19,10 +19,12 @@ func FuzzProcess(f *testing.F) {
 	} {
 		f.Add(unhex(f, string(bytes.ReplaceAll([]byte(s), []byte(" "), nil))))
 	}
+	source := issuedMemory(f, sample(f, cciDES, 0))
 	mem := issuedMemory(f, sample(f, cciDES, 0))
 	r, chip := insert(f, mem, nil)
 	secrets := [][]byte{unhex(f, masters)[:16], unhex(f, masters)[16:32], unhex(f, "241234FFFFFFFFFF"), of(sample(f, cciDES, 0), 0x8205)[:16]}
 	f.Fuzz(func(t *testing.T, script []byte) {
+		copyApplication(source, mem) // the counters of the run before are gone
 		chip.Reset()
 		r.TB = t
 		r.send(0, 0xA4, 4, 0, unhex(t, AID))

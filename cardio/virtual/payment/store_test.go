@@ -1,8 +1,11 @@
 package payment
 
 import (
+	"bytes"
 	"maps"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
@@ -245,4 +248,73 @@ func TestTornPersonalization(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestExponentAndModulus: the private key in its other form.
+func TestExponentAndModulus(t *testing.T) {
+	list := sample(t, cciDES, 0)
+	for id := uint16(0x8201); id <= 0x8205; id++ {
+		list = with(list, id, nil)
+	}
+	k := iccKey()
+	whole := append([]grouping{
+		{id: dgiExponent, value: k.D.FillBytes(make([]byte, 176)), secret: true},
+		{id: dgiModulus, value: k.N.FillBytes(make([]byte, 176)), secret: true},
+	}, list...)
+	r, _ := insert(t, issuedMemory(t, whole), nil)
+	c := &terminal{reader: r}
+	c.begin()
+	if give, _ := c.generate(typeARQC|wantCDA, ""); give != typeARQC {
+		t.Errorf("%02X", give)
+	}
+	whole[0].value = append([]byte{1}, whole[0].value[1:]...)
+	b := blank(t, virtual.TripleDES)
+	r, _ = insert(t, nvm.InMemory(), &b)
+	r.own(virtual.TripleDES, AID)
+	if sw, _ := r.put(cut(whole, r.s.encipher, 200)); sw != apdu.SWConditionsOfUseNotSatisfied {
+		t.Errorf("another exponent: %v", sw)
+	}
+}
+
+// TestContactlessData: both groupings or neither.
+func TestContactlessData(t *testing.T) {
+	full := sample(t, cciDES, 0)
+	near := []grouping{{id: dgiFCINear, value: of(full, dgiFCI)}, {id: dgiOptionsNr, value: of(full, dgiOptions)}}
+	for n, want := range []apdu.StatusWord{apdu.SWSuccess, apdu.SWConditionsOfUseNotSatisfied, apdu.SWSuccess} {
+		b := blank(t, virtual.AES)
+		r, _ := insert(t, nvm.InMemory(), &b)
+		r.own(virtual.AES, AID)
+		if sw, _ := r.put(cut(append(append([]grouping{}, near[:n]...), full...), r.s.encipher, 200)); sw != want {
+			t.Errorf("%d groupings: %v", n, sw)
+		}
+	}
+}
+
+// TestFraming: whatever the groupings, the stream gives them back one by one.
+func TestFraming(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type item struct {
+			id    uint16
+			value []byte
+		}
+		var want []item
+		var stream []byte
+		for range rapid.IntRange(0, 5).Draw(t, "groupings") {
+			i := item{rapid.SampledFrom([]uint16{0x0101, 0x1EFE, 0x3001, 0x8205, 0x9104, 0x7FFF}).Draw(t, "id"), rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "value")}
+			want, stream = append(want, i), append(stream, frame(i.id, i.value)...)
+		}
+		for _, i := range want {
+			if _, _, _, whole, sw := next(stream[:len(frame(i.id, i.value))-1]); whole || !sw.OK() {
+				t.Fatal("a grouping that is cut off is whole")
+			}
+			id, value, rest, whole, sw := next(stream)
+			if id != i.id || !bytes.Equal(value, i.value) || !whole || !sw.OK() {
+				t.Fatalf("%04X of %d bytes", id, len(value))
+			}
+			stream = rest
+		}
+		if len(stream) != 0 {
+			t.Fatal("something is left")
+		}
+	})
 }

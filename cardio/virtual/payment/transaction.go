@@ -3,7 +3,6 @@ package payment
 import (
 	"bytes"
 	"encoding/binary"
-	"math/big"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
@@ -96,68 +95,6 @@ func (a *Applet) getData(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWo
 		}
 	}
 	return nil, apdu.SWReferencedDataNotFound
-}
-
-func (a *Applet) getChallenge(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
-	if cmd.P1 != 0 || cmd.P2 != 0 {
-		return nil, apdu.SWIncorrectP1P2
-	}
-	if len(cmd.Data) > 0 {
-		return nil, apdu.SWWrongLength
-	}
-	a.challenge = make([]byte, 8)
-	if _, err := e.Random().Read(a.challenge); err != nil {
-		return nil, apdu.SWNoPreciseDiagnosis
-	}
-	return a.challenge, apdu.SWSuccess
-}
-
-// verify checks the offline PIN (Book 3, section 6.5.12): 80 plain, 88 enciphered
-// with the challenge of the command before.
-func (a *Applet) verify(e virtual.Env, cmd apdu.Command, challenge []byte) apdu.StatusWord {
-	m := memory{e.Memory()}
-	if cmd.P1 != 0 || cmd.P2 != 0x80 && cmd.P2 != 0x88 {
-		return apdu.SWIncorrectP1P2
-	}
-	if a.stage != initiated {
-		return apdu.SWConditionsOfUseNotSatisfied
-	}
-	tries := m.number(pinTries)
-	if tries == 0 {
-		a.trans.pinTried = true
-		return apdu.SWAuthenticationMethodBlocked
-	}
-	block := cmd.Data
-	if cmd.P2 == 0x88 {
-		k, err := readKey(m)
-		switch {
-		case err != nil || challenge == nil:
-			return apdu.SWReferencedDataNotUsable
-		case len(cmd.Data) != k.size:
-			return apdu.SWWrongLength
-		}
-		x := new(big.Int).SetBytes(cmd.Data)
-		if x.Cmp(k.n) >= 0 {
-			return apdu.SWWrongData
-		}
-		plain := k.sign(cmd.Data)
-		if plain[0] != 0x7F || !same(plain[9:17], challenge) {
-			return apdu.SWReferencedDataNotUsable
-		}
-		block = plain[1:9]
-	}
-	if len(block) != 8 {
-		return apdu.SWWrongLength
-	}
-	a.trans.pinTried = true
-	if same(block, m.Get(key(dgiPIN))) {
-		a.trans.pinFailed = false
-		m.setNumber(pinTries, uint16(m.Get(key(dgiPINTries))[1]))
-		return apdu.SWSuccess
-	}
-	a.trans.pinFailed = true
-	m.setNumber(pinTries, tries-1)
-	return 0x63C0 | apdu.StatusWord(tries-1)
 }
 
 // dynamicNumber is the ICC dynamic number: the transaction counter under the key
@@ -373,108 +310,10 @@ func (a *Applet) issuerData(m memory, give byte, second bool) []byte {
 	return append(out, make([]byte, 15)...)
 }
 
-// externalAuthenticate checks the issuer's answer to an ARQC (Book 2, section
-// 8.2; Book 3, section 6.5.4), once a transaction.
-func (a *Applet) externalAuthenticate(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
-	m := memory{e.Memory()}
-	if cmd.P1 != 0 || cmd.P2 != 0 {
-		return apdu.SWIncorrectP1P2
-	}
-	if a.stage != online || a.trans.authTried {
-		return apdu.SWConditionsOfUseNotSatisfied
-	}
-	if n := len(cmd.Data); n < 8 || n > 16 {
-		return apdu.SWWrongLength
-	}
-	a.trans.authTried = true
-	s, master, _, _ := m.keys()
-	k := s.session(master, m.sessionAC())
-	if m.object(dgiCard, 0xC3)[0]&0x80 != 0 && !s.aes {
-		return a.method1(m, s, k, cmd.Data)
-	}
-	arpc := s.mac(k, append(bytes.Clone(a.trans.arqc), cmd.Data[4:]...))
-	if !same(arpc[:4], cmd.Data[:4]) {
-		a.trans.authFailed = true
-		return apdu.SWAuthenticationFailed
-	}
-	a.trans.csu = bytes.Clone(cmd.Data[4:8])
-	m.reported()
-	return apdu.SWSuccess
-}
-
-// method1: the ARPC is the authorization response code, added to the ARQC, under
-// the session key. An approval, 00, is taken for a status update that approves.
-func (a *Applet) method1(m memory, s suite, k, data []byte) apdu.StatusWord {
-	if len(data) < 10 {
-		a.trans.authFailed = true
-		return apdu.SWWrongLength
-	}
-	if !a.matches1(s, k, data) {
-		a.trans.authFailed = true
-		return apdu.SWAuthenticationFailed
-	}
-	a.trans.csu = []byte{0, 0, 0, 0}
-	if string(data[8:10]) == "00" || string(data[8:10]) == "10" || string(data[8:10]) == "11" {
-		a.trans.csu[1] = 0x82
-	}
-	m.reported()
-	return apdu.SWSuccess
-}
-
-// matches1 checks an ARPC of method 1, followed by its response code.
-func (a *Applet) matches1(s suite, k, data []byte) bool {
-	block := bytes.Clone(a.trans.arqc)
-	block[0] ^= data[8]
-	block[1] ^= data[9]
-	s.cipher(k).Encrypt(block, block)
-	return same(block, data[:8])
-}
-
-// reported forgets the scripts that the ARQC told the issuer of, once the issuer
-// has answered it: those of this transaction are counted afresh.
-func (m memory) reported() {
-	m.setNumber(scriptsSeen, 0)
-	m.setFlag(scriptWrong, false)
-}
-
 // limit is an offline limit in transactions; without one it is 0: always online.
 func (m memory) limit(tag tlv.Tag) byte {
 	if v := m.object(dgiCard, tag); len(v) == 1 {
 		return v[0]
 	}
 	return 0
-}
-
-// dolLength is how many bytes a data object list asks for.
-func dolLength(dol []byte) (n int) {
-	eachOfDOL(dol, func(_ uint16, size int) { n += size })
-	return n
-}
-
-// fromDOL finds a value among those that a list asked for.
-func fromDOL(dol, data []byte, tag uint16) (value []byte) {
-	eachOfDOL(dol, func(t uint16, size int) {
-		if len(data) < size {
-			return
-		}
-		if t == tag {
-			value = data[:size]
-		}
-		data = data[size:]
-	})
-	return value
-}
-
-func eachOfDOL(dol []byte, each func(tag uint16, size int)) {
-	for len(dol) >= 2 {
-		tag, n := uint16(dol[0]), 1
-		if dol[0]&0x1F == 0x1F {
-			tag, n = tag<<8|uint16(dol[1]), 2
-		}
-		if len(dol) <= n {
-			return
-		}
-		each(tag, int(dol[n]))
-		dol = dol[n+1:]
-	}
 }

@@ -44,7 +44,7 @@ type Store struct {
 	log     *slog.Logger
 	counter counter
 
-	intake, line, desk, audit, auditor *pgxpool.Pool
+	intake, line, desk, bank, audit, auditor *pgxpool.Pool
 }
 
 // Open connects to a database that [Migrate] has brought to this program's
@@ -66,6 +66,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		{&s.intake, roleIntake, o.MaxConns},
 		{&s.line, roleLine, o.MaxConns},
 		{&s.desk, roleDesk, min(o.MaxConns, 4)},
+		{&s.bank, roleBank, min(o.MaxConns, 4)},
 		{&s.audit, roleAudit, min(o.MaxConns, 2)},
 		{&s.auditor, roleAuditor, min(o.MaxConns, 2)},
 	} {
@@ -121,7 +122,7 @@ func (s *Store) checkSchema(ctx context.Context) error {
 
 // Close closes all connections.
 func (s *Store) Close() {
-	for _, p := range []*pgxpool.Pool{s.intake, s.line, s.desk, s.audit, s.auditor} {
+	for _, p := range []*pgxpool.Pool{s.intake, s.line, s.desk, s.bank, s.audit, s.auditor} {
 		if p != nil {
 			p.Close()
 		}
@@ -255,7 +256,7 @@ func outcomeError(word string) error {
 }
 
 // counter counts statements by role.
-type counter struct{ intake, line, desk, audit, auditor, jobs atomic.Int64 }
+type counter struct{ intake, line, desk, bank, audit, auditor, jobs atomic.Int64 }
 
 func (c *counter) of(role string) *atomic.Int64 {
 	switch role {
@@ -265,6 +266,8 @@ func (c *counter) of(role string) *atomic.Int64 {
 		return &c.line
 	case "desk":
 		return &c.desk
+	case "bank":
+		return &c.bank
 	case "audit":
 		return &c.audit
 	case "auditor":
@@ -277,7 +280,7 @@ func (c *counter) tracer(role string) pgx.QueryTracer { return tracer{c.of(role)
 
 func (c *counter) read() map[string]int64 {
 	m := map[string]int64{}
-	for _, r := range []string{"intake", "line", "desk", "audit", "auditor", "jobs"} {
+	for _, r := range []string{"intake", "line", "desk", "bank", "audit", "auditor", "jobs"} {
 		m[r] = c.of(r).Load()
 	}
 	return m

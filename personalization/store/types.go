@@ -15,6 +15,7 @@ const (
 	OrderAccepted         OrderState = "accepted"          // taken in; its image is being prepared
 	OrderConflict         OrderState = "conflict"          // the person is known under another name, birth date or photo
 	OrderAwaitingDecision OrderState = "awaiting-decision" // a card of it was set aside, or its image cannot be made yet
+	OrderAwaitingBank     OrderState = "awaiting-bank"     // the bank has not opened its account yet
 	OrderPrepared         OrderState = "prepared"          // has an image, waits for its lot
 	OrderReleased         OrderState = "released"          // may be claimed by a line
 	OrderInProgress       OrderState = "in-progress"       // an attempt is running

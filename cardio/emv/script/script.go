@@ -24,7 +24,7 @@ type Keys interface {
 	// algorithm 3, or the left half of a CMAC. It pads: data comes without.
 	MAC(ctx context.Context, data []byte) ([]byte, error)
 	// Encipher is CBC with a zero initial vector under the session key for
-	// confidentiality. data comes padded to whole blocks.
+	// confidentiality. It pads, with 80 and zeros, always: data comes without.
 	Encipher(ctx context.Context, data []byte) ([]byte, error)
 }
 
@@ -123,14 +123,12 @@ func (s *Session) Secure(ctx context.Context, c Command) ([]byte, error) {
 	}
 	data := c.Data
 	if c.Encipher && len(data) > 0 {
-		padded := s.pad(data)
-		defer clear(padded)
 		var err error
-		if data, err = s.Keys.Encipher(ctx, padded); err != nil {
+		if data, err = s.Keys.Encipher(ctx, data); err != nil {
 			return nil, fmt.Errorf("encipher script command %v: %w", c, err)
 		}
-		if len(data) != len(padded) {
-			return nil, fmt.Errorf("%w: %d bytes came back enciphered as %d", ErrCommand, len(padded), len(data))
+		if want := len(s.pad(c.Data)); len(data) != want {
+			return nil, fmt.Errorf("%w: %d bytes came back enciphered, not %d", ErrCommand, len(data), want)
 		}
 	}
 	switch s.Format {

@@ -15,6 +15,9 @@ import (
 type benchCommand struct {
 	Cards      int    `help:"How many cards." default:"200"`
 	Readers    int    `help:"How many in-process readers." default:"4"`
+	Product    string `help:"Product that is made." default:"identity"`
+	Pool       int    `help:"How many RSA keys are made ahead, of a product with a bank account; -1: one a card." default:"-1"`
+	Bits       int    `help:"Length of those keys in bits; 0: as the payment scheme says." default:"0"`
 	CPUProfile string `help:"Write a CPU profile of this process." name:"cpuprofile" type:"path" placeholder:"FILE"`
 }
 
@@ -35,7 +38,7 @@ func (c benchCommand) Run(ctx context.Context, g *globals) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	r, err := measure.Run(ctx, measure.Options{Cards: c.Cards, Readers: c.Readers, Tell: func(s string) {
+	r, err := measure.Run(ctx, measure.Options{Cards: c.Cards, Readers: c.Readers, Product: c.Product, Pool: c.pool(), Bits: c.Bits, Tell: func(s string) {
 		fmt.Fprintln(os.Stderr, "bench:", s)
 	}})
 	if err != nil {
@@ -92,4 +95,11 @@ func statements(m map[string]float64) string {
 		parts = append(parts, fmt.Sprintf("%s %.1f", n, m[n]))
 	}
 	return strings.Join(parts, ", ")
+}
+
+func (c benchCommand) pool() int {
+	if c.Pool < 0 {
+		return c.Cards
+	}
+	return c.Pool
 }

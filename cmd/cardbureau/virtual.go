@@ -187,6 +187,7 @@ type virtualRecords struct {
 	N    int    `arg:"" help:"How many."`
 	Seed uint64 `help:"Seed: the same gives the same people." default:"1"`
 	From int    `help:"Leave out the first records." default:"0"`
+	Bank string `help:"Which records bring a bank account: none, half (every second one) or all." enum:"none,half,all" default:"none"`
 }
 
 func (virtualRecords) Example() string {
@@ -206,6 +207,7 @@ func (c virtualRecords) Run(ctx context.Context, g *globals) error {
 	// can be continued.
 	issued := time.Now().UTC().Truncate(24 * time.Hour)
 	o := sample.Options{N: c.From + c.N, Seed: c.Seed, Audience: b.Config.Audience, IssuedAt: issued}
+	o.Bank = func(i int) bool { return c.Bank == "all" || c.Bank == "half" && i%2 == 0 }
 	for i := c.From; i < o.N; i++ {
 		payload, err := json.Marshal(sample.Make(o, i))
 		if err != nil {

@@ -319,9 +319,16 @@ func (b *Bureau) StartPreparation(ctx context.Context, workers int) (*store.Jobs
 	if err != nil {
 		return nil, err
 	}
+	if err := b.needsIssuer(); err != nil {
+		return nil, err
+	}
+	issuer, err := b.Issuer()
+	if err != nil {
+		return nil, err
+	}
 	p := &image.Preparer{
 		Store: b.Store, Vault: b.Vault, Verifier: b.Verifier(), Profiles: b.Profiles,
-		State: b.Config.State, Actor: actor,
+		State: b.Config.State, Actor: actor, Issuer: issuer, IssuerName: b.Config.Audience,
 	}
 	return b.Store.StartJobs(ctx, store.JobOptions{Prepare: p.Prepare, Workers: workers, Actor: actor, Logger: b.Log})
 }

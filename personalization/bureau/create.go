@@ -88,9 +88,15 @@ func Create(ctx context.Context, dir string, r CreateRequest, o Options) (*Creat
 	if err := provision(ctx, dir, cfg, v, out); err != nil {
 		return nil, err
 	}
+	if err := provisionBank(ctx, dir, cfg, v); err != nil {
+		return nil, fmt.Errorf("the bank's keys: %w", err)
+	}
 	b := &Bureau{Dir: dir, Config: cfg, Log: o.Log}
 	defer b.Close()
-	return out, b.openStore(ctx)
+	if err := b.openStore(ctx); err != nil || !cfg.Development() {
+		return out, err
+	}
+	return out, b.addTestRange(ctx)
 }
 
 func writeConfig(name string, r *CreateRequest) error {

@@ -59,6 +59,10 @@ func (b *Bureau) Line(ctx context.Context, actor store.Actor, events func(line.E
 	if err := trust.Current(time.Now()); err != nil {
 		return nil, nil, fmt.Errorf("no card can be proven: %w (cardbureau init --data %s issues a new list)", err, b.Dir)
 	}
+	issuer, err := b.Issuer()
+	if err != nil {
+		return nil, nil, err
+	}
 	if _, err := b.Store.OpenShift(ctx, actor); err != nil && !errors.Is(err, store.ErrWrongState) {
 		return nil, nil, fmt.Errorf("open the shift: %w", err)
 	}
@@ -67,7 +71,8 @@ func (b *Bureau) Line(ctx context.Context, actor store.Actor, events func(line.E
 		return nil, nil, err
 	}
 	l = &line.Line{
-		Store: b.Store, Station: station, Vault: b.Vault, Profiles: b.Profiles, Trust: trust,
+		Issuer: issuer,
+		Store:  b.Store, Station: station, Vault: b.Vault, Profiles: b.Profiles, Trust: trust,
 		Development: b.Config.Development(), Events: events,
 	}
 	return l, func() error {

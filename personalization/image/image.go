@@ -15,6 +15,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/uuid"
 
+	"cardbureau/personalization/profile"
 	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
 )
@@ -29,6 +30,8 @@ type Image struct {
 	Secrets    []byte
 	SecretsAAD []byte
 	Key        vault.DataKey
+	// Bank is the bank's part; nil: the product has none, or the card is issued.
+	Bank *Bank
 }
 
 // content is what the image column holds, sealed.
@@ -49,14 +52,19 @@ func (im *Image) String() string { return "card image " + im.DocumentNumber }
 // GoString is String.
 func (im *Image) GoString() string { return im.String() }
 
-// Element returns a file of the image by its name in firmware profiles,
-// without the prefix "file.".
+// Element returns a file of the image by its name in firmware profiles, without
+// the prefix "file.", or a data grouping by its whole name. profile.ErrNoElement says
+// that the product has none.
 func (im *Image) Element(name string) ([]byte, error) {
-	b, ok := im.Files[name]
-	if !ok {
-		return nil, fmt.Errorf("the card image has no element %q", name)
+	if b, ok := im.Files[name]; ok {
+		return b, nil
 	}
-	return b, nil
+	if im.Bank != nil {
+		if b, ok := im.Bank.Elements[name]; ok {
+			return b, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %q", profile.ErrNoElement, name)
 }
 
 // aad is what a column of an image row is bound to.

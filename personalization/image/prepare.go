@@ -27,6 +27,10 @@ type Preparer struct {
 	Verifier *record.Verifier
 	Profiles *profile.Set
 	State    string // issuing state, 3 letters
+	// Issuer is the certificate of the bank's RSA key; IssuerName how bindings call
+	// the bureau.
+	Issuer     vault.IssuerInfo
+	IssuerName string
 	Actor    store.Actor
 	Now      func() time.Time // nil: time.Now
 }
@@ -75,14 +79,22 @@ func (p *Preparer) Prepare(ctx context.Context, orderID uuid.UUID) error {
 		return p.fail(ctx, prep, record.PhotoUnreadable)
 	}
 	for range numberTries {
-		im, err := p.build(ctx, prep, &v.Record, product)
+		im, bank, err := p.build(ctx, prep, &v.Record, product)
+		var waits errAwaitBank
+		if errors.As(err, &waits) {
+			return p.await(ctx, prep, waits)
+		}
 		if code := neverCode(err); code != "" {
 			return p.fail(ctx, prep, code)
 		}
 		if err != nil {
 			return fmt.Errorf("order %s: %w", orderID, err)
 		}
-		err = p.Store.SaveImage(ctx, orderID, prep.Generation, im, p.Actor)
+		if bank != nil {
+			err = p.Store.SaveBankImage(ctx, orderID, prep.Generation, im, *bank, p.Actor)
+		} else {
+			err = p.Store.SaveImage(ctx, orderID, prep.Generation, im, p.Actor)
+		}
 		switch {
 		case errors.Is(err, store.ErrCardNumberTaken):
 			continue
@@ -92,6 +104,15 @@ func (p *Preparer) Prepare(ctx context.Context, orderID uuid.UUID) error {
 		return err
 	}
 	return fmt.Errorf("order %s: %w", orderID, store.ErrCardNumberTaken)
+}
+
+// await leaves an order to the bank.
+func (p *Preparer) await(ctx context.Context, prep store.Preparation, reason errAwaitBank) error {
+	err := p.Store.AwaitBank(ctx, prep.OrderID, prep.Generation, string(reason), p.Actor)
+	if errors.Is(err, store.ErrStale) {
+		return nil
+	}
+	return err
 }
 
 // neverCode is the code of an error that no later try can mend, "" for others:
@@ -125,22 +146,23 @@ func (p *Preparer) fail(ctx context.Context, prep store.Preparation, reason stri
 }
 
 // build draws what is random, has made what is secret, and assembles the files.
-func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.Record, product *profile.Product) (store.Image, error) {
+// The bank's part is nil where the product has none.
+func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.Record, product *profile.Product) (im store.Image, bank *store.BankImage, err error) {
 	now := time.Now()
 	if p.Now != nil {
 		now = p.Now()
 	}
 	number, err := identity.DocumentNumber(rand.Reader)
 	if err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	can, err := identity.CAN(rand.Reader)
 	if err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	name, err := r.MRZName()
 	if err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	mrz := identity.MRZ{
 		DocumentCode: documentCode, State: p.State, DocumentNumber: number,
@@ -150,20 +172,20 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 	}
 	c := content{DocumentNumber: number, CAN: can}
 	if c.MRZ, err = identity.TD1(mrz); err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	if c.BirthDate, err = identity.MRZDate(mrz.BirthDate); err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	if c.ExpiryDate, err = identity.MRZDate(mrz.ExpiryDate); err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	information, err := mrz.Information()
 	if err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	key := vault.DataKey(prep.Key)
-	im := store.Image{ID: store.NewID(), Version: prep.Version, CardNumber: number, Profile: product.Name}
+	im = store.Image{ID: store.NewID(), Version: prep.Version, CardNumber: number, Profile: product.Name}
 	request := vault.CardSecretsRequest{
 		DataKey: key, AAD: aad("secrets", im.ID, prep.PersonID, im.Version), MRZInformation: information, CAN: can,
 	}
@@ -173,27 +195,36 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 	}
 	secrets, err := p.Vault.NewCardSecrets(ctx, request)
 	if err != nil {
-		return store.Image{}, fmt.Errorf("card secrets: %w", err)
+		return store.Image{}, nil, fmt.Errorf("card secrets: %w", err)
 	}
 	im.Secrets, c.ActiveKey = secrets.Sealed, secrets.ActivePublicKey
 	if p.Profiles.ProvenBy(product, "chip-authentication") {
 		c.ChipKey = secrets.ChipPublicKey
 	}
-	if c.Files, err = p.files(ctx, r, product, c); err != nil {
-		return store.Image{}, err
+	if product.Payment != "" {
+		bank, err = p.bankPart(ctx, prep, r, p.Profiles.Payments[product.Payment], im, secrets.ChipPublicKey, ExpiryDate(now, product.Validity.LifetimeYears), now)
+		if err != nil {
+			return store.Image{}, nil, err
+		}
+	}
+	if c.Files, err = p.files(ctx, r, product, c, bank); err != nil {
+		return store.Image{}, nil, err
 	}
 	plain, err := cbor.Marshal(c)
 	if err != nil {
-		return store.Image{}, err
+		return store.Image{}, nil, err
 	}
 	defer clear(plain)
 	im.Content, err = p.Vault.Seal(ctx, key, aad("content", im.ID, prep.PersonID, im.Version), plain)
-	return im, err
+	return im, bank, err
 }
 
 // files builds every elementary file of the identity application.
-func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile.Product, c content) (map[string][]byte, error) {
+func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile.Product, c content, bank *store.BankImage) (map[string][]byte, error) {
 	files := map[string][]byte{}
+	if bank != nil {
+		files["binding"] = bank.Binding
+	}
 	if p.Profiles.Writes(product, "file.services") {
 		services, err := servicesFile(r)
 		if err != nil {
@@ -206,7 +237,7 @@ func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile
 	}
 	groups := map[int][]byte{}
 	for _, n := range product.DataGroups {
-		b, err := dataGroup(n, r, c, files["services"])
+		b, err := dataGroup(n, r, c, hidden(files))
 		if err != nil {
 			return nil, fmt.Errorf("product %s, data group %d: %w", product.Name, n, err)
 		}
@@ -223,8 +254,24 @@ func (p *Preparer) files(ctx context.Context, r *record.Record, product *profile
 	return files, nil
 }
 
+// hidden lists the files behind the holder's PIN.
+func hidden(files map[string][]byte) (out []identity.HiddenFile) {
+	for _, f := range []struct {
+		name string
+		fid  uint16
+	}{{"services", identity.ServicesFID}, {"binding", identity.BindingFID}} {
+		if b := files[f.name]; b != nil {
+			out = append(out, identity.HiddenFile{FID: f.fid, Content: b})
+		}
+	}
+	return out
+}
+
+// Hidden lists the image's files behind the holder's PIN.
+func (im *Image) Hidden() []identity.HiddenFile { return hidden(im.Files) }
+
 // dataGroup makes one data group.
-func dataGroup(n int, r *record.Record, c content, services []byte) ([]byte, error) {
+func dataGroup(n int, r *record.Record, c content, behind []identity.HiddenFile) ([]byte, error) {
 	switch n {
 	case 1:
 		return identity.DG1(c.MRZ)
@@ -233,7 +280,7 @@ func dataGroup(n int, r *record.Record, c content, services []byte) ([]byte, err
 	case 11:
 		return identity.DG11(details(r))
 	case 13:
-		return identity.DG13(identity.HiddenFile{FID: identity.ServicesFID, Content: services})
+		return identity.DG13(behind...)
 	case 14:
 		return identity.DG14(c.ChipKey)
 	case 15:

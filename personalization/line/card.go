@@ -160,6 +160,12 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	if product == nil {
 		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
 	}
+	if product.Payment != "" {
+		if err := l.openBank(ctx, claim, im); err != nil {
+			return nil, err
+		}
+		defer im.Bank.Zero()
+	}
 	run := &profile.Run{
 		Chip: chip, Card: s,
 		Keys:    watched(s, &channels{vault: l.Vault, claim: claim, sealed: im, journal: j}),
@@ -192,6 +198,18 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 		return nil, notProven("product %s has no step that proves the card", claim.Order.Product)
 	}
 	return proof, nil
+}
+
+// openBank opens the bank's part of the image.
+func (l *Line) openBank(ctx context.Context, claim *store.Claim, im *image.Image) error {
+	content, secrets, err := l.Store.PaymentPart(ctx, claim.Image.ID)
+	if err == nil {
+		im.Bank, err = image.OpenBank(ctx, l.Vault, claim.PersonID, vault.DataKey(claim.Key), claim.Image, content, secrets)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errImage, err)
+	}
+	return nil
 }
 
 // errChip marks a blank that is not what its delivery list says.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/gp"
@@ -56,12 +58,52 @@ type channel struct {
 
 func (c *channel) EncipherSecrets(ctx context.Context, names []string) (map[string][]byte, error) {
 	im := c.of.sealed
-	return c.Channel.EncipherSecrets(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
+	return c.of.split(names, func(names []string) (map[string][]byte, error) {
+		return c.Channel.EncipherSecrets(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
+	}, func(b *image.Bank, names []string) (map[string][]byte, error) {
+		return c.Channel.EncipherSecrets(ctx, b.Key, b.SecretsAAD, b.Secrets, names)
+	})
+}
+
+// split asks for the secrets of the identity application and of the payment
+// application, which are sealed apart.
+func (c *channels) split(names []string, identity func([]string) (map[string][]byte, error), payment func(*image.Bank, []string) (map[string][]byte, error)) (map[string][]byte, error) {
+	var own, bank []string
+	for _, n := range names {
+		if strings.HasPrefix(n, "emv-") {
+			bank = append(bank, n)
+		} else {
+			own = append(own, n)
+		}
+	}
+	out := map[string][]byte{}
+	if len(own) > 0 {
+		got, err := identity(own)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(out, got)
+	}
+	if len(bank) > 0 {
+		if c.sealed.Bank == nil {
+			return nil, fmt.Errorf("%w: it has no payment application", errImage)
+		}
+		got, err := payment(c.sealed.Bank, bank)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(out, got)
+	}
+	return out, nil
 }
 
 func (c *channel) SecretKCVs(ctx context.Context, names []string) (map[string][]byte, error) {
 	im := c.of.sealed
-	return c.of.vault.SecretKCVs(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
+	return c.of.split(names, func(names []string) (map[string][]byte, error) {
+		return c.of.vault.SecretKCVs(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
+	}, func(b *image.Bank, names []string) (map[string][]byte, error) {
+		return c.of.vault.SecretKCVs(ctx, b.Key, b.SecretsAAD, b.Secrets, names)
+	})
 }
 
 func (c *channel) PutKey(ctx context.Context, replace, with profile.KeySet) (apdu.Command, func([]byte) error, error) {

@@ -59,6 +59,9 @@ type Line struct {
 	// Trust holds the CSCA certificates that a card's security object must lead
 	// to.
 	Trust *sod.Trust
+	// Issuer is the certificate of the bank's RSA key and the authority above it, to
+	// which a payment application must lead.
+	Issuer vault.IssuerInfo
 	// Development allows software cards.
 	Development bool
 	// Events is told what happens, from several goroutines. It may be nil.

@@ -92,6 +92,8 @@ func (p *prover) prove(ctx context.Context, applet *profile.Applet, stage string
 		err = p.whole(ctx, stage == profile.ProveLDS)
 	case stage == profile.ProveLocked:
 		err = p.locked(ctx)
+	case stage == profile.ProveEMV, stage == profile.ProveResumed && applet.Reading.ChipProof == profile.ProofOffline:
+		err = p.payment(ctx)
 	default:
 		err = fmt.Errorf("proof %q of applet %s is not known", stage, applet.Name)
 	}
@@ -99,6 +101,15 @@ func (p *prover) prove(ctx context.Context, applet *profile.Applet, stage string
 		return err
 	}
 	return p.session.Reset(ctx)
+}
+
+// add adds the digest of one application's proof, 32 bytes.
+func (p *prover) add(sum []byte) {
+	if p.digest != nil {
+		both := sha256.Sum256(append(bytes.Clone(p.digest), sum...))
+		sum = both[:]
+	}
+	p.digest = sum
 }
 
 // evidence is the digest of what was proven: card image files, chip key and
@@ -217,7 +228,7 @@ func (p *prover) whole(ctx context.Context, hidden bool) error {
 	}
 	sum.Write(p.image.ChipKey)
 	sum.Write(p.image.ActiveKey)
-	p.digest = sum.Sum(p.digest)
+	p.add(sum.Sum(nil))
 	return nil
 }
 
@@ -266,7 +277,7 @@ func (p *prover) activeAuthentication(ctx context.Context, sm *lds.SecureMessagi
 func (p *prover) files() (files map[string][]byte, ids []lds.File, names []string) {
 	files = p.image.Files
 	for name := range files {
-		if name != "card-access" && name != "services" {
+		if name != "card-access" && name != "services" && name != "binding" {
 			names = append(names, name)
 		}
 	}
@@ -327,57 +338,49 @@ func (p *prover) passive(read [][]byte, names []string) error {
 	return nil
 }
 
-// vouched checks that the signed DG13 vouches for the file behind the holder's
+// vouched checks that the signed DG13 vouches for the files behind the holder's
 // PIN, which nobody else can compare.
 func (p *prover) vouched() error {
-	services := p.image.Files["services"]
-	if services == nil {
-		return nil
-	}
-	err := identity.CheckHiddenFile(p.image.Files["dg13"], identity.HiddenFile{FID: fileServices, Content: services})
-	if err != nil {
-		return notProven("DG13: %w", err)
+	for _, f := range p.image.Hidden() {
+		if err := identity.CheckHiddenFile(p.image.Files["dg13"], f); err != nil {
+			return notProven("DG13: %w", err)
+		}
 	}
 	return nil
 }
 
-// behindPIN verifies the transport PIN and reads the services file that it
-// opens until the card is locked.
+// behindPIN verifies the transport PIN and reads the files that it opens until the
+// card is locked.
 func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
 	pin, err := p.line.Vault.TransportPIN(ctx, p.image.Key, p.image.SecretsAAD, p.image.Secrets)
 	if err != nil {
 		return fmt.Errorf("transport PIN: %w", err)
 	}
 	defer pin.Zero()
-	want := p.image.Files["services"]
-	if want != nil {
-		// Until a PIN is given, the file must be closed.
-		_, err := p.reader(sm).Files(ctx, lds.File{ID: fileServices, Size: len(want)})
+	files := p.image.Hidden()
+	for _, f := range files { // until a PIN is given, each must be closed
+		_, err := p.reader(sm).Files(ctx, lds.File{ID: f.FID, Size: len(f.Content)})
 		switch {
 		case err == nil:
-			return notProven("the services file can be read without the holder's PIN")
+			return notProven("file %04X can be read without the holder's PIN", f.FID)
 		case !errors.Is(err, apdu.SWSecurityStatusNotSatisfied):
-			return failed(fmt.Errorf("services file without the holder's PIN: %w", err))
+			return failed(fmt.Errorf("file %04X without the holder's PIN: %w", f.FID, err))
 		}
 	}
 	if err := lds.VerifyPIN(ctx, sm, lds.HolderPIN, pin); err != nil {
 		return failed(fmt.Errorf("transport PIN: %w", err))
 	}
-	if want == nil {
-		return nil
-	}
-	read, err := p.reader(sm).Files(ctx, lds.File{ID: fileServices, Size: len(want)})
-	if err != nil {
-		return failed(fmt.Errorf("services file: %w", err))
-	}
-	if !bytes.Equal(read[0], want) {
-		return notProven("the services file is not what was written")
+	for _, f := range files {
+		read, err := p.reader(sm).Files(ctx, lds.File{ID: f.FID, Size: len(f.Content)})
+		if err != nil {
+			return failed(fmt.Errorf("file %04X: %w", f.FID, err))
+		}
+		if !bytes.Equal(read[0], f.Content) {
+			return notProven("file %04X is not what was written", f.FID)
+		}
 	}
 	return nil
 }
-
-// fileServices is the services file behind the holder's PIN.
-const fileServices uint16 = identity.ServicesFID
 
 // basicAccess opens the card as readers without PACE do and reads EF.COM.
 func (p *prover) basicAccess(ctx context.Context) error {

@@ -22,6 +22,7 @@ import (
 	"cardbureau/personalization/intake"
 	"cardbureau/personalization/line"
 	"cardbureau/personalization/line/rehearsal"
+	"cardbureau/personalization/payment"
 	"cardbureau/personalization/record/sample"
 	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
@@ -31,6 +32,12 @@ import (
 type Options struct {
 	Cards   int // at least 1
 	Readers int // in-process readers
+	// Product is what is made; empty: identity.
+	Product string
+	// Pool is how many of the cards find their RSA key made ahead.
+	Pool int
+	// Bits is the length of those keys; 0: the scheme's.
+	Bits int
 	Agent   []string
 	Dir     string // empty: a temporary folder that is removed
 	// Tell is told what is being done; nil: nobody.
@@ -137,7 +144,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	r.tell("making a bureau: database, token, keys")
 	open := bureau.Options{Agent: o.Agent}
-	if _, err := bureau.Create(ctx, dir, bureau.CreateRequest{}, open); err != nil {
+	if _, err := bureau.Create(ctx, dir, bureau.CreateRequest{Product: o.Product}, open); err != nil {
 		return nil, err
 	}
 	b, err := bureau.Open(ctx, dir, open)
@@ -159,7 +166,10 @@ func (r *run) measure(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	chip := r.b.Profiles.Chips["virtual-gp"]
+	chip := r.b.Profiles.ProductChip(r.b.Profiles.Products[r.b.Config.Rules[0].Name])
+	if err := r.bank(ctx); err != nil {
+		return nil, err
+	}
 	tray, err := rehearsal.NewTray(ctx, r.b.Vault, chip, 1, r.o.Cards)
 	if err != nil {
 		return nil, err
@@ -193,9 +203,29 @@ func (r *run) measure(ctx context.Context) (*Result, error) {
 	return out, err
 }
 
+// bank fills the pool of keys ahead.
+func (r *run) bank(ctx context.Context) error {
+	for _, s := range r.b.Schemes() {
+		if r.o.Bits > 0 {
+			s.ICCKey.Bits = r.o.Bits
+			if r.o.Bits > 1640 { // GENERATE AC answers in 256 bytes (EMV Book 2, annex D1.2)
+				s.Authentication = []string{payment.SDA, payment.DDA}
+			}
+		}
+		r.tell(fmt.Sprintf("filling the pool with %d RSA keys of %d bits", r.o.Pool, s.ICCKey.Bits))
+		if err := r.b.FillPool(ctx, s.ICCKey.Bits, s.ICCKey.Exponent, r.o.Pool, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *run) records(ctx context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	o := sample.Options{N: r.o.Cards, Seed: 1, Audience: r.b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}
+	if len(r.b.Schemes()) > 0 {
+		o.Bank = func(int) bool { return true }
+	}
 	for _, payload := range sample.Payloads(o) {
 		jws, err := r.b.Vault.SignTestRecord(ctx, payload)
 		if err != nil {

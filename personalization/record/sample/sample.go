@@ -18,6 +18,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"cardbureau/personalization/payment"
 	"cardbureau/personalization/record"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	IssuedAt time.Time
 	// ExpiresAt ends the records' life; zero: 30 days after IssuedAt.
 	ExpiresAt time.Time
+	// Bank says which records bring the account that the bank has opened; nil: none.
+	Bank func(i int) bool
 }
 
 // Records makes the records one after another, numbered from 0.
@@ -148,7 +151,21 @@ func Make(o Options, i int) record.Record {
 	if s.age < record.AdultAge {
 		r.Person.Guardian = guardian(o.Seed, i, s)
 	}
+	if o.Bank != nil && o.Bank(i) {
+		a := Account(o.Seed, i)
+		r.Bank = &a
+	}
 	return r
+}
+
+// Account is the account of record number i at the bank of code 015.
+func Account(seed uint64, i int) record.Bank {
+	account := fmt.Sprintf("%04d%06d", seed%10000, i+1)
+	iban, err := payment.IBAN("015", 0, account)
+	if err != nil {
+		panic("sample: " + err.Error()) // digits alone
+	}
+	return record.Bank{IBAN: iban, Account: account}
 }
 
 // birth is a date that makes the person s.age years old for sure, also where

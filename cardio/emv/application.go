@@ -91,20 +91,32 @@ var mandatory = []tlv.Tag{TagExpiry, TagPAN, TagCDOL1, TagCDOL2}
 // is not there or is no template, a data object twice or of a wrong form, a
 // mandatory one missing.
 func (a *Application) ReadRecords(ctx context.Context) error {
+	var batch []apdu.Item
 	for _, e := range a.AFL {
 		for n := int(e.First); n <= int(e.Last); n++ {
-			b, err := ReadRecord(ctx, a.Card, e.SFI, byte(n))
+			c, err := readRecord(e.SFI, byte(n)).Bytes()
 			if err != nil {
 				return err
 			}
-			r := Record{SFI: e.SFI, Number: byte(n), Bytes: b, Signed: n < int(e.First)+int(e.Signed)}
-			a.Records = append(a.Records, r)
-			if e.SFI > 10 {
-				continue // not this terminal's to interpret
-			}
-			if err := a.take(r); err != nil {
-				return fmt.Errorf("%v: %w", r, err)
-			}
+			batch = append(batch, apdu.Item{Command: c})
+			a.Records = append(a.Records, Record{SFI: e.SFI, Number: byte(n), Signed: n < int(e.First)+int(e.Signed)})
+		}
+	}
+	answers, err := apdu.Exchange(ctx, a.Card, batch)
+	var at *apdu.ExchangeError
+	if errors.As(err, &at) {
+		err = fmt.Errorf("%v: %w", a.Records[at.Index], at.Err)
+	}
+	if err != nil {
+		return err
+	}
+	for i, answer := range answers {
+		r := &a.Records[i]
+		if r.Bytes = answer.Data; r.SFI > 10 {
+			continue // not this terminal's to interpret
+		}
+		if err := a.take(*r); err != nil {
+			return fmt.Errorf("%v: %w", *r, err)
 		}
 	}
 	for _, tag := range mandatory {

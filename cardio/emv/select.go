@@ -116,7 +116,7 @@ func ReadPPSE(ctx context.Context, card apdu.Card) ([]DirectoryEntry, error) {
 
 // ReadRecord reads one record. A status other than 9000 is an *apdu.StatusError.
 func ReadRecord(ctx context.Context, card apdu.Card, sfi, number byte) ([]byte, error) {
-	c := apdu.Command{INS: 0xB2, P1: number, P2: sfi<<3 | 4, Ne: 256}
+	c := readRecord(sfi, number)
 	r, err := apdu.Send(ctx, card, c)
 	if err != nil {
 		return nil, fmt.Errorf("record %d of file %d: %w", number, sfi, err)
@@ -125,6 +125,10 @@ func ReadRecord(ctx context.Context, card apdu.Card, sfi, number byte) ([]byte, 
 		return nil, fmt.Errorf("record %d of file %d: %w", number, sfi, status(c, r.SW))
 	}
 	return r.Data, nil
+}
+
+func readRecord(sfi, number byte) apdu.Command {
+	return apdu.Command{INS: 0xB2, P1: number, P2: sfi<<3 | 4, Ne: 256}
 }
 
 // Wanted is an application that a terminal knows.

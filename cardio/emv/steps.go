@@ -57,6 +57,10 @@ func (r *run) selectApplication(ctx context.Context, card apdu.Card) error {
 // begin is final selection and GET PROCESSING OPTIONS.
 func (r *run) begin(ctx context.Context, card apdu.Card, c Candidate) error {
 	app, err := Select(ctx, card, c.AID)
+	var refused *apdu.StatusError
+	if errors.As(err, &refused) { // whatever it answers: the next candidate's turn
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	if err != nil {
 		return err
 	}

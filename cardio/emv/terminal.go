@@ -186,11 +186,13 @@ func (r *run) all(ctx context.Context, card apdu.Card) error {
 		}
 		r.sync()
 	}
-	switch {
-	case r.result.First.Kind() != ARQC:
-		r.result.Approved = r.result.First.Kind() == TC && !r.result.TVR.Has(CDAFailed)
-		return nil
-	default:
+	switch r.result.First.Kind() {
+	case ARQC:
 		return r.complete(ctx)
+	case TC:
+		if r.result.Approved = !r.combined || !r.result.TVR.Has(CDAFailed); !r.result.Approved {
+			r.arc("Z1")
+		}
 	}
+	return nil
 }

@@ -137,7 +137,7 @@ func (f facts) groupings(t testing.TB) map[uint16][]byte {
 		0x9102: tlv.Encode(0xA5, tlv.Encode(0x50, []byte("BANK SEPAH")), obj(0x87, "01"), tlv.Encode(0x5F2D, []byte("faen"))),
 		0x9104: join(tlv.Encode(0x82, aip), obj(0x94, "08010100 10010201 18010500")),
 		0x3000: obj(0x9F36, "0000"),
-		0x3001: join(obj(0x9F14, "00"), tlv.Encode(0x9F23, []byte{f.upper}), tlv.Encode(0xC3, []byte{f.control})),
+		0x3001: join(obj(0x9F0D, f.iac[0]), obj(0x9F0E, f.iac[1]), obj(0x9F0F, f.iac[2]), obj(0x9F14, "00"), tlv.Encode(0x9F23, []byte{f.upper}), tlv.Encode(0xC3, []byte{f.control})),
 		0x9010: {3, 3}, 0x8010: pinBlock,
 		0x8000: join(masterAC, masterSMI, masterSMC),
 	}

@@ -64,7 +64,9 @@ func openFor(t testing.TB, product string) *bureau.Bureau {
 func records(t testing.TB, b *bureau.Bureau, n int) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	for _, payload := range sample.Payloads(sample.Options{N: n, Seed: 1, Audience: b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}) {
+	o := sample.Options{N: n, Seed: 1, Audience: b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}
+	o.Bank = func(int) bool { return len(b.Schemes()) > 0 }
+	for _, payload := range sample.Payloads(o) {
 		jws, err := b.Vault.SignTestRecord(t.Context(), payload)
 		if err != nil {
 			t.Fatal(err)

@@ -48,7 +48,7 @@ type Encoder struct {
 }
 
 // answerTime is how long a command without a swipe may take.
-const answerTime = 3 * time.Second
+const answerTime = time.Second
 
 // patience is how long one read of the port waits: so often a context is looked at.
 const patience = 50 * time.Millisecond

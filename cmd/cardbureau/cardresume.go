@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"cardbureau/cardio/feeder"
 	"cardbureau/cardio/pcsc"
@@ -63,11 +62,11 @@ func (c cardResume) Run(ctx context.Context, g *globals) error {
 // resume finishes the blank in a reader and puts the card where it belongs. An
 // error with an event that is Finished came after the outcome was committed.
 func (c cardResume) resume(ctx context.Context, b *bureau.Bureau, actor store.Actor, name string, g *globals) (e line.Event, err error) {
-	reader, err := line.OpenPCSC(name, time.Duration(b.Config.Line.TransmitTimeout))
+	reader, closeReader, err := b.OpenReader(ctx, name)
 	if err != nil {
 		return e, err
 	}
-	defer reader.Close()
+	defer closeReader()
 	session, err := reader.Present(ctx)
 	if err != nil {
 		return e, err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cardbureau/cardio/pcsc"
+	"cardbureau/cardio/virtual/encoder"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/cardio/virtual/rack"
 	"cardbureau/personalization/bureau"
@@ -81,13 +82,25 @@ func runRack(user context.Context, dir string, readers int, leave func(context.C
 	defer d.Stop()
 	// A socket's path is short: it lives beside the daemon's.
 	control := filepath.Join(filepath.Dir(d.Socket()), "rack")
+	// Beside every reader is an encoder, as a serial port, with a stripe a card.
+	var slots []rack.Slot
+	var ports []string
+	for _, s := range d.Slots() {
+		e := encoder.New(encoder.Dir(filepath.Join(virtualFolder(dir), "stripes")))
+		port, err := e.Serve(ctx)
+		if err != nil {
+			return err
+		}
+		ports = append(ports, port)
+		slots = append(slots, rack.Slot{Reader: s.Reader, Port: s.Port, Encoder: e})
+	}
 	// The rack answers once Ready has returned, and ready may ask it something.
 	readied := make(chan error, 1)
 	cfg := rack.Config{
-		Dir: virtualFolder(dir), ControlSocket: control, Factory: rehearsal.NewChip, Log: logger(),
+		Dir: virtualFolder(dir), Slots: slots, ControlSocket: control, Factory: rehearsal.NewChip, Log: logger(),
 		Ready: func() {
 			go func() {
-				err := d.Describe(control)
+				err := d.Describe(control, ports...)
 				if err == nil {
 					err = ready(d, rack.Client{Socket: control})
 				}
@@ -97,9 +110,6 @@ func runRack(user context.Context, dir string, readers int, leave func(context.C
 				readied <- err
 			}()
 		},
-	}
-	for _, s := range d.Slots() {
-		cfg.Slots = append(cfg.Slots, rack.Slot{Reader: s.Reader, Port: s.Port})
 	}
 	go func() {
 		select {

@@ -61,6 +61,9 @@ type Config struct {
 	Line struct {
 		Readers         []string `toml:"readers"` // names or patterns; empty: every reader
 		TransmitTimeout duration `toml:"transmit-timeout"`
+		// Encoders are serial ports of stripe encoders, by the reader that they stand
+		// beside.
+		Encoders map[string]string `toml:"encoders"`
 	} `toml:"line"`
 
 	HTTP struct {
@@ -153,6 +156,7 @@ signature = "profiles.jws" # what two custodians have signed with cardbureau pro
 [line]
 readers = []          # names, patterns as "ACS *" or serial numbers; empty: every reader
 transmit-timeout = "20s"
+# Stripe encoders (MSR605 class) beside readers: encoders = { "reader's name" = "/dev/ttyUSB0" }
 
 [http]
 listen = "127.0.0.1:8443"

@@ -3,6 +3,7 @@ package bureau
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"cardbureau/cardio/feeder"
 	"cardbureau/cardio/pcsc"
+	"cardbureau/cardio/stripe"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/personalization/line"
 )
@@ -102,7 +104,7 @@ func (b *Bureau) Readers(ctx context.Context, patterns []string, ask func(feeder
 		r.ignored = func(name string) bool { _, ok := virtual[name]; return !ok }
 	}
 	r.open = func(name string) (line.Slot, func(), error) {
-		r, err := line.OpenPCSC(name, time.Duration(b.Config.Line.TransmitTimeout))
+		r, closeReader, err := b.OpenReader(ctx, name)
 		if err != nil {
 			return line.Slot{}, nil, err
 		}
@@ -110,12 +112,49 @@ func (b *Bureau) Readers(ctx context.Context, patterns []string, ask func(feeder
 		if i, ok := virtual[name]; ok && socket != "" {
 			s.Feeder = &feeder.Virtual{Control: socket, Slot: i, Presence: r.Context(), Reader: name}
 		}
-		return s, r.Close, nil
+		return s, closeReader, nil
 	}
 	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// OpenReader opens a reader by its full name, with the stripe encoder beside it.
+func (b *Bureau) OpenReader(ctx context.Context, name string) (r *line.PCSC, closeReader func(), err error) {
+	if r, err = line.OpenPCSC(name, time.Duration(b.Config.Line.TransmitTimeout)); err != nil {
+		return nil, nil, err
+	}
+	device, err := b.encoder(ctx, name)
+	if err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	if device == nil {
+		return r, r.Close, nil
+	}
+	r.Encoder = device
+	return r, func() { _ = device.Close(); r.Close() }, nil
+}
+
+// encoder opens the stripe encoder beside a reader; nil where there is none.
+func (b *Bureau) encoder(ctx context.Context, reader string) (*stripe.Encoder, error) {
+	path := b.Config.Line.Encoders[reader]
+	if r, err := pcscd.ReadReaders(b.RunFolder()); err == nil && path == "" {
+		for _, one := range r.Readers {
+			if one.Name == reader {
+				path = one.Encoder
+			}
+		}
+	}
+	if path == "" {
+		return nil, nil
+	}
+	e, err := stripe.Open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("reader %s: %w", reader, err)
+	}
+	return e, nil
 }
 
 // begin chooses and opens the readers that are there.

@@ -12,6 +12,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/tlv"
 	"cardbureau/personalization/binding"
 	"cardbureau/personalization/payment"
 	"cardbureau/personalization/record"
@@ -45,6 +46,12 @@ func (b *Bank) String() string { return "payment application of " + payment.Mask
 
 // GoString is String.
 func (b *Bank) GoString() string { return b.String() }
+
+// Equivalent is the chip's track 2 equivalent data, tag 57.
+func (b *Bank) Equivalent() []byte {
+	v, _ := tlv.Path(b.Elements["emv.0101"], 0x70, 0x57)
+	return v
+}
 
 // Zero forgets the tracks.
 func (b *Bank) Zero() { b.Tracks.Zero() }

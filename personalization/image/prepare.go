@@ -31,8 +31,8 @@ type Preparer struct {
 	// the bureau.
 	Issuer     vault.IssuerInfo
 	IssuerName string
-	Actor    store.Actor
-	Now      func() time.Time // nil: time.Now
+	Actor      store.Actor
+	Now        func() time.Time // nil: time.Now
 }
 
 // documentCode stands at the beginning of the MRZ; the document signer's

@@ -70,7 +70,7 @@ func (l *Line) card(ctx context.Context, reader string, s Session, claimed func(
 		l.event(Event{Reader: reader, Kind: Finished, Serial: serial, Reason: reasonUnknownChip, Detail: err.Error()})
 		return result{refused: true, reason: reasonUnknownChip, detail: err.Error()}
 	}
-	claim, err := l.Station.Claim(ctx, store.ClaimRequest{Serial: serial, Reader: reader, Products: l.products(chip)})
+	claim, err := l.Station.Claim(ctx, store.ClaimRequest{Serial: serial, Reader: reader, Products: l.products(chip, encoderOf(s) != nil)})
 	claimed()
 	if err != nil {
 		return l.notClaimed(reader, serial, err)
@@ -78,10 +78,12 @@ func (l *Line) card(ctx context.Context, reader string, s Session, claimed func(
 	return l.attempt(ctx, reader, s, chip, claim, start)
 }
 
-// products lists what can be made on a chip.
-func (l *Line) products(chip *profile.Chip) (names []string) {
+// products lists what can be made on a chip, by a reader with an encoder for
+// magnetic stripes or without one.
+func (l *Line) products(chip *profile.Chip, encoder bool) (names []string) {
 	for name, p := range l.Profiles.Products {
-		if p.Chip == chip.Name {
+		scheme := l.Profiles.Payments[p.Payment]
+		if p.Chip == chip.Name && (encoder || scheme == nil || !scheme.Stripe.Written()) {
 			names = append(names, name)
 		}
 	}
@@ -196,6 +198,11 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	proof := p.evidence()
 	if len(proof) == 0 {
 		return nil, notProven("product %s has no step that proves the card", claim.Order.Product)
+	}
+	if im.Bank != nil {
+		if err := l.stripe(ctx, s, im, j); err != nil {
+			return nil, err
+		}
 	}
 	return proof, nil
 }

@@ -14,6 +14,8 @@ type PCSC struct {
 	context *pcsc.Context
 	name    string
 	timeout time.Duration
+	// Encoder is beside the reader; nil: none.
+	Encoder Stripe
 }
 
 // OpenPCSC opens a reader by its full name. timeout bounds one command; a
@@ -56,12 +58,18 @@ func (r *PCSC) Present(ctx context.Context) (Session, error) {
 			return nil, err
 		}
 		conn.SetTimeout(r.timeout)
-		return &pcscSession{conn}, nil
+		return &pcscSession{conn, r.Encoder}, nil
 	}
 }
 
 // pcscSession is a card in a PC/SC reader.
-type pcscSession struct{ *pcsc.Conn }
+type pcscSession struct {
+	*pcsc.Conn
+	encoder Stripe
+}
+
+// Stripe is the encoder beside the reader.
+func (s *pcscSession) Stripe() Stripe { return s.encoder }
 
 func (s *pcscSession) Reset(ctx context.Context) error { return s.Conn.Reset(ctx, true) }
 

@@ -132,6 +132,9 @@ func (e *Encoder) Eject() {
 	e.card = ""
 }
 
+// EveryWrite in Fail's place of a number makes all ISO writes go wrong.
+const EveryWrite = -1
+
 // Fail makes the command of a number, counted from 1 from now on, go wrong.
 func (e *Encoder) Fail(at int, f Fault) {
 	e.mu.Lock()
@@ -233,7 +236,7 @@ func (e *Encoder) work() {
 		e.in = append([]byte{}, e.in[n:]...)
 		e.commands++
 		fault := None
-		if e.commands == e.faultAt {
+		if e.commands == e.faultAt || e.faultAt == EveryWrite && command[1] == 'w' {
 			fault = e.fault
 		}
 		if fault == Deaf {

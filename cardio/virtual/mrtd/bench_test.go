@@ -43,9 +43,9 @@ func newChip(t testing.TB) *chip {
 
 func (c *chip) Memory() nvm.Space { return c.memory.Space("lds") }
 func (c *chip) Random() io.Reader { return c.random }
-func (c *chip) AID() []byte { return []byte{0xA0, 0x00, 0x00, 0x02, 0x47, 0x10, 0x01} }
+func (c *chip) AID() []byte       { return []byte{0xA0, 0x00, 0x00, 0x02, 0x47, 0x10, 0x01} }
 
-func (c *chip) LifeCycle() byte   { return c.lifeCycle }
+func (c *chip) LifeCycle() byte { return c.lifeCycle }
 func (c *chip) SetLifeCycle(b byte) error {
 	c.lifeCycle = b
 	return nil

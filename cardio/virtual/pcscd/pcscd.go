@@ -145,10 +145,14 @@ func (d *Daemon) Done() <-chan struct{} { return d.child.done }
 // Describe writes readers.json into Dir: the daemon's socket and its readers,
 // with the control socket of the rack that plays the cards (empty where there
 // is none yet).
-func (d *Daemon) Describe(control string) error {
+func (d *Daemon) Describe(control string, encoders ...string) error {
 	r := Readers{Socket: d.socket}
-	for _, s := range d.slots {
-		r.Readers = append(r.Readers, Reader{Name: s.Reader, Port: s.Port, Control: control})
+	for i, s := range d.slots {
+		one := Reader{Name: s.Reader, Port: s.Port, Control: control}
+		if i < len(encoders) {
+			one.Encoder = encoders[i]
+		}
+		r.Readers = append(r.Readers, one)
 	}
 	return WriteReaders(d.dir, r)
 }

@@ -11,9 +11,10 @@ const readersFile = "readers.json"
 
 // Reader is one virtual reader as other programs find it.
 type Reader struct {
-	Name    string `json:"name"`    // in PC/SC
-	Port    int    `json:"port"`    // of its driver
-	Control string `json:"control"` // unix socket of the rack that plays its cards
+	Name    string `json:"name"`              // in PC/SC
+	Port    int    `json:"port"`              // of its driver
+	Control string `json:"control"`           // unix socket of the rack that plays its cards
+	Encoder string `json:"encoder,omitempty"` // serial port of the stripe encoder beside it
 }
 
 // Readers is the content of readers.json: how other programs reach a running

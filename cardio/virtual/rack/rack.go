@@ -53,6 +53,14 @@ var ErrInUse = errors.New("rack: another rack is running on this folder or contr
 type Slot struct {
 	Reader string // the name that PC/SC gives it
 	Port   int    // TCP port on this machine on which its driver listens
+	// Encoder is the stripe encoder beside it; nil: none.
+	Encoder Encoder
+}
+
+// Encoder is told which card lies at its head.
+type Encoder interface {
+	Insert(card string)
+	Eject()
 }
 
 // Config is what a rack is made of.

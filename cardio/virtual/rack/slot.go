@@ -148,6 +148,9 @@ func (s *slot) start(name string, from Bin) error {
 	c.hold, s.next = s.next, nil
 	s.in = c
 	s.mu.Unlock()
+	if s.Encoder != nil {
+		s.Encoder.Insert(name)
+	}
 	// The connection is tried once before the answer, so that whoever waits
 	// for the card need not wait for a retry.
 	conn, err := vpcd.Dial(ctx, s.address())
@@ -230,6 +233,9 @@ func (s *slot) remove(to Bin) (string, error) {
 
 // halt disconnects a card and closes its memory; its file stays.
 func (s *slot) halt(c *inserted) error {
+	if s.Encoder != nil {
+		s.Encoder.Eject()
+	}
 	c.stop()
 	<-c.done
 	s.mu.Lock()

@@ -37,9 +37,9 @@ type Options struct {
 	// Pool is how many of the cards find their RSA key made ahead.
 	Pool int
 	// Bits is the length of those keys; 0: the scheme's.
-	Bits int
-	Agent   []string
-	Dir     string // empty: a temporary folder that is removed
+	Bits  int
+	Agent []string
+	Dir   string // empty: a temporary folder that is removed
 	// Tell is told what is being done; nil: nobody.
 	Tell func(string)
 }

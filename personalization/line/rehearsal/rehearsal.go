@@ -8,10 +8,13 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/feeder"
+	"cardbureau/cardio/stripe"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/encoder"
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/personalization/line"
 	"cardbureau/personalization/profile"
@@ -32,6 +35,8 @@ type Tray struct {
 	mu     sync.Mutex
 	blanks []*Card
 	bins   map[feeder.Bin][]*Card
+	// Stripes are the magnetic stripes of all cards, by serial number.
+	Stripes encoder.Memory
 }
 
 // NewTray makes n blanks of a chip profile, with the transport keys that the
@@ -105,13 +110,17 @@ type Reader struct {
 	name string
 	tray *Tray
 	card *Card
+	// Encoder is beside the reader: tests make it fail.
+	Encoder *encoder.Encoder
 	// Wrap puts something between line and chip, such as a fault or a counter;
 	// nil: nothing.
 	Wrap func(*virtual.Chip) apdu.Card
 }
 
 // NewReader makes a reader that draws from the tray.
-func NewReader(name string, t *Tray) *Reader { return &Reader{name: name, tray: t} }
+func NewReader(name string, t *Tray) *Reader {
+	return &Reader{name: name, tray: t, Encoder: encoder.New(&t.Stripes)}
+}
 
 // Slot is the reader as a line takes it.
 func (r *Reader) Slot() line.Slot { return line.Slot{Reader: r, Feeder: r} }
@@ -143,7 +152,7 @@ func (r *Reader) Out(_ context.Context, b feeder.Bin) error {
 }
 
 // Present powers the card.
-func (r *Reader) Present(context.Context) (line.Session, error) {
+func (r *Reader) Present(ctx context.Context) (line.Session, error) {
 	if r.card == nil {
 		return nil, io.EOF
 	}
@@ -152,14 +161,25 @@ func (r *Reader) Present(context.Context) (line.Session, error) {
 		s.card = r.Wrap(r.card.Chip)
 	}
 	r.card.Chip.Reset()
+	r.Encoder.Insert(r.card.Serial)
+	device, err := stripe.New(ctx, r.Encoder)
+	if err != nil {
+		return nil, err
+	}
+	device.Swipe = 300 * time.Millisecond // a card that lies there answers at once
+	s.encoder = device
 	return s, nil
 }
 
 // session is a powered card.
 type session struct {
-	chip *virtual.Chip
-	card apdu.Card
+	chip    *virtual.Chip
+	card    apdu.Card
+	encoder *stripe.Encoder
 }
+
+// Stripe is the encoder beside the reader.
+func (s *session) Stripe() line.Stripe { return s.encoder }
 
 // Transmit does for a chip that speaks T=0 what a reader does (ISO/IEC 7816-3
 // clause 12.2).

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	profiles "cardbureau/firmware-profiles"
+	"cardbureau/personalization/bank"
 	"cardbureau/personalization/payment"
 	"cardbureau/personalization/profile"
 	"cardbureau/personalization/store"
@@ -193,6 +194,19 @@ func (b *Bureau) FillPool(ctx context.Context, bits, exponent, n int, tell func(
 			return err
 		}
 	}
+}
+
+// Bank is the service that answers the bank.
+func (b *Bureau) Bank() (*bank.Service, error) {
+	bindings, err := b.BindingKeys()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := b.BankKeys()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &bank.Service{Store: b.Store, Vault: b.Vault, Profiles: b.Profiles, BankKeys: keys, Bindings: bindings, Name: strings.ToUpper(b.Config.Audience)}, nil
 }
 
 // Schemes are the payment schemes of the products in use, sorted by name.

@@ -179,6 +179,11 @@ func (s *Store) AnswerBankFile(ctx context.Context, kind string, seq int64, answ
 	return n, nil
 }
 
+// BankAnswers lists all answers to files of a kind.
+func (s *Store) BankAnswers(ctx context.Context, kind string) ([]BankAnswer, error) {
+	return list(ctx, s.bank, "listing answers", pgx.RowToStructByPos[BankAnswer], "SELECT seq, line, code FROM bank_answers($1)", kind)
+}
+
 // BankRejects lists what the bank has not accepted.
 func (s *Store) BankRejects(ctx context.Context, kind string) ([]BankAnswer, error) {
 	return list(ctx, s.bank, "listing rejects", pgx.RowToStructByPos[BankAnswer], "SELECT seq, line, code FROM bank_rejects($1)", kind)

@@ -673,6 +673,12 @@ END
 $$;
 -- +goose StatementEnd
 -- +goose StatementBegin
+CREATE FUNCTION bank_answers(p_kind text) RETURNS TABLE (seq bigint, line bigint, code text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+    SELECT seq, line, code FROM bank_answer WHERE kind = p_kind ORDER BY seq, line
+$$;
+-- +goose StatementEnd
+-- +goose StatementBegin
 CREATE FUNCTION bank_rejects(p_kind text) RETURNS TABLE (seq bigint, line bigint, code text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
     SELECT seq, line, code FROM bank_answer WHERE kind = p_kind AND code <> '00' ORDER BY seq, line
@@ -682,5 +688,5 @@ $$;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA cardbureau FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION await_bank, bank_part, lock_range, put_pan, take_icc_key, add_icc_keys, icc_key_counts, save_bank_image, payment_part TO cb_line;
 GRANT EXECUTE ON FUNCTION assign_account, withdraw_account, awaiting_bank, bank_order, bank_card, record_arqc, use_quota, outbox, bank_day, bank_balance,
-    append_bank_file, bank_files, answer_bank_file, bank_rejects, pan_ranges TO cb_bank;
+    append_bank_file, bank_files, answer_bank_file, bank_answers, bank_rejects, pan_ranges TO cb_bank;
 GRANT EXECUTE ON FUNCTION add_pan_range, pan_ranges, open_mailer_batch, release_mailer_batch, mailer_batch, mailers_printed, set_card_state, add_icc_keys, icc_key_counts TO cb_desk;

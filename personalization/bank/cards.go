@@ -1,0 +1,230 @@
+package bank
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"cardbureau/personalization/binding"
+	"cardbureau/personalization/image"
+	"cardbureau/personalization/payment"
+	"cardbureau/personalization/store"
+	"cardbureau/personalization/vault"
+)
+
+// Token is the bureau's pseudonym of a PAN, 16 bytes, as hexadecimal text.
+func Token(b []byte) string { return hex.EncodeToString(b) }
+
+// Query asks about a cryptogram. The card is named by its PAN, where a switch asks,
+// or by the PAN's token.
+type Query struct {
+	PAN      payment.PAN
+	Token    []byte
+	Sequence byte
+	ATC      uint16
+	Data     []byte // what the cryptogram is over: values of CDOL1, AIP, ATC, issuer application data
+	ARQC     []byte // 8 bytes
+}
+
+// Response codes (ISO 8583 field 39).
+const (
+	Approved     = "00"
+	Declined     = "05"
+	UnknownCard  = "14"
+	ExpiredCard  = "54"
+	Replayed     = "59" // suspected fraud
+	NotActivated = "78" // blocked, first use
+	Suspended    = "62"
+	Revoked      = "43"
+	BadMAC       = "82" // the cryptogram is wrong
+)
+
+// Verdict is the answer to a Query.
+type Verdict struct {
+	Valid bool   // the cryptogram is the card's, and was not used before
+	Code  string // response code
+	ATC   string // fresh, repeat, replay; empty for a wrong cryptogram
+	Gap   int    // how far the transaction counter is above the highest one seen
+	State string // of the card
+	// IssuerData is what the card gets: ARPC ‖ CSU by method 2, ARPC ‖ response code by
+	// method 1; nil for a wrong cryptogram.
+	IssuerData []byte
+}
+
+// Rules of transaction counters.
+const (
+	window  = 32  // how many numbers below the highest may still come
+	maxJump = 500 // a jump beyond it is declined
+)
+
+// Authorize checks a cryptogram and answers it: a right one of a card that is active
+// is approved, and counts once. The money is the bank's business.
+func (s *Service) Authorize(ctx context.Context, q Query) (Verdict, error) {
+	card, err := s.find(ctx, &q)
+	if errors.Is(err, store.ErrNotFound) {
+		return Verdict{Code: UnknownCard}, nil
+	}
+	if err != nil {
+		return Verdict{}, err
+	}
+	v := Verdict{State: card.State, Code: s.code(card)}
+	scheme := s.Profiles.Payments[card.Scheme]
+	if scheme == nil {
+		return v, errors.New("the card's payment scheme is not known here any more")
+	}
+	pan, err := s.Vault.Open(ctx, vault.DataKey{Epoch: card.Epoch, Wrapped: card.Wrapped}, image.PANAAD(card.PANID, card.PersonID), card.PANSealed)
+	if err != nil {
+		return v, err
+	}
+	defer clear(pan)
+	csu := []byte{0, 0, 0, 0}
+	if v.Code == Approved {
+		csu[1] = 0x82 // approves, counters to zero
+	}
+	req := vault.ARQCRequest{
+		PAN: string(pan), Sequence: q.Sequence, MasterKey: scheme.Cryptogram.MasterKey, Option: scheme.Cryptogram.Option,
+		ATC: q.ATC, Data: q.Data, ARQC: q.ARQC, Method: scheme.Cryptogram.ARPC, CSU: csu, ARC: []byte(v.Code),
+	}
+	out, err := s.Vault.VerifyARQC(ctx, req)
+	if err != nil {
+		return v, err
+	}
+	if !out.OK {
+		return Verdict{Code: BadMAC, State: card.State}, nil
+	}
+	verdict, gap, err := s.Store.RecordARQC(ctx, card.CardID, q.ATC, sha256.Sum256(append(bytes.Clone(q.Data), q.ARQC...)), window)
+	if err != nil {
+		return v, err
+	}
+	v.ATC, v.Gap = string(verdict), gap
+	switch {
+	case verdict == store.Replay:
+		return Verdict{Code: Replayed, State: card.State, ATC: v.ATC, Gap: gap}, nil
+	case gap > maxJump && v.Code == Approved:
+		return Verdict{Code: Declined, State: card.State, ATC: v.ATC, Gap: gap}, nil
+	}
+	v.Valid = true
+	v.IssuerData = append(out.ARPC, csu...)
+	if scheme.Cryptogram.ARPC == 1 {
+		v.IssuerData = append(out.ARPC, v.Code...)
+	}
+	return v, nil
+}
+
+// find finds the card of a query, and fills its token.
+func (s *Service) find(ctx context.Context, q *Query) (card store.BankCard, err error) {
+	if q.PAN != "" {
+		if q.Token, err = s.Vault.PANToken(ctx, string(q.PAN)); err != nil {
+			return card, err
+		}
+	}
+	return s.Store.CardByPANToken(ctx, q.Token, q.Sequence)
+}
+
+// code is what a card's state and expiry say.
+func (s *Service) code(c store.BankCard) string {
+	switch {
+	case c.State == "made":
+		return NotActivated
+	case c.State == "suspended":
+		return Suspended
+	case c.State == "revoked":
+		return Revoked
+	case s.now().After(c.Expires.AddDate(0, 0, 1)):
+		return ExpiredCard
+	}
+	return Approved
+}
+
+// Status is how a card stands.
+type Status struct {
+	State       string    `json:"state" enum:"made,active,suspended,revoked"`
+	StatusIndex int64     `json:"statusIndex"`
+	Last4       string    `json:"last4"`
+	Expires     string    `json:"expires" doc:"The card's own last day; residence validity is the rule's"`
+	At          time.Time `json:"at"`
+}
+
+// Status tells how a card stands; store.ErrNotFound.
+func (s *Service) Status(ctx context.Context, token []byte, sequence byte) (Status, error) {
+	c, err := s.Store.CardByPANToken(ctx, token, sequence)
+	return s.status(c), err
+}
+
+func (s *Service) status(c store.BankCard) Status {
+	return Status{State: c.State, StatusIndex: c.StatusIndex, Last4: c.Last4, Expires: c.Expires.Format(time.DateOnly), At: s.now().UTC()}
+}
+
+// Limits of the question whether PAN and IBAN belong together: by who asks, and by
+// the card that is asked about.
+const (
+	matchesPerHour     = 3600
+	matchesPerCardHour = 10
+)
+
+// Match says whether a PAN's token and an IBAN belong together, and nothing else: a
+// card that is not there is a no. asker names who asks. *store.ErrQuota when it was
+// asked too often.
+func (s *Service) Match(ctx context.Context, asker string, token []byte, sequence byte, iban string) (bool, error) {
+	for _, q := range []struct {
+		name  string
+		limit int
+	}{{"match " + asker, matchesPerHour}, {"match " + Token(token), matchesPerCardHour}} {
+		if err := s.Store.UseQuota(ctx, q.name, q.limit, time.Hour); err != nil {
+			return false, err
+		}
+	}
+	// The digest is made also where nothing can match, so that a no takes as long.
+	ref, err := s.Vault.IBANRef(ctx, iban)
+	if err != nil {
+		return false, err
+	}
+	c, err := s.Store.CardByPANToken(ctx, token, sequence)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(ref, c.IBANRef), err
+}
+
+// Verified is the answer about a binding.
+type Verified struct {
+	Valid  bool    `json:"valid"`
+	Reason string  `json:"reason,omitempty" doc:"Why it is not"`
+	Status *Status `json:"status,omitempty" doc:"How its card stands"`
+}
+
+// VerifyBinding checks a binding, COSE or JWS, and tells how its card stands.
+func (s *Service) VerifyBinding(ctx context.Context, cose []byte, jws string) (Verified, error) {
+	var p *binding.Payload
+	var err error
+	if jws != "" {
+		p, err = binding.VerifyJWS(jws, s.Bindings)
+	} else {
+		p, err = binding.VerifyCOSE(cose, s.Bindings)
+	}
+	if err != nil {
+		return Verified{Reason: err.Error()}, nil
+	}
+	c, err := s.Store.CardByStatusIndex(ctx, p.StatusIndex)
+	if errors.Is(err, store.ErrNotFound) {
+		return Verified{Reason: "the bureau has issued no card of this binding"}, nil
+	}
+	if err != nil {
+		return Verified{}, err
+	}
+	if !bytes.Equal(c.Token, p.PANToken) || int(c.Sequence) != p.Sequence {
+		return Verified{Reason: "the binding is of another account than the card's"}, nil
+	}
+	status := s.status(c)
+	return Verified{Valid: true, Status: &status}, nil
+}
+
+// Input is what a cryptogram of a CCD card is over.
+func Input(cdol1, aip []byte, atc uint16, iad []byte) []byte {
+	out := append(bytes.Clone(cdol1), aip...)
+	return append(binary.BigEndian.AppendUint16(out, atc), iad...)
+}

@@ -25,6 +25,7 @@ func document(version string) huma.Config {
 	c.Tags = []*huma.Tag{
 		{Name: "records", Description: "Signed records on their way in."},
 		{Name: "orders", Description: "Orders: one for each card to be made."},
+		{Name: "bank", Description: "What the bank asks and tells. No answer holds a PAN, a track, a verification value, a PIN or a key."},
 		{Name: "bureau", Description: "The bureau itself."},
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -98,5 +99,8 @@ func (s *Server) documentRoutes() error {
 	}
 	serve("/openapi.json", "application/openapi+json", asJSON)
 	serve("/openapi.yaml", "application/openapi+yaml", asYAML)
+	if s.config.BindingKeys != nil {
+		serve("/.well-known/cardbureau/bank-jwks.json", "application/jwk-set+json", s.config.BindingKeys)
+	}
 	return nil
 }

@@ -17,7 +17,7 @@ type Order struct {
 	RecordID   string    `json:"recordId" format:"uuid" doc:"The record that it came from"`
 	Revision   int       `json:"revision" doc:"Of the record"`
 	Product    string    `json:"product" doc:"Product profile that the card is made after" example:"identity"`
-	State      string    `json:"state" enum:"accepted,conflict,awaiting-decision,prepared,released,in-progress,in-doubt,issued,failed,withdrawn,superseded"`
+	State      string    `json:"state" enum:"accepted,conflict,awaiting-decision,awaiting-bank,prepared,released,in-progress,in-doubt,issued,failed,withdrawn,superseded"`
 	Reason     string    `json:"reason,omitempty" doc:"Stable code of the last change"`
 	CardNumber string    `json:"cardNumber,omitempty" doc:"Only once the card was issued" example:"B7K2M9X4T"`
 	CreatedAt  time.Time `json:"createdAt"`

@@ -31,6 +31,13 @@ const (
 	ShuttingDown     = "shutting-down"
 	Unavailable      = "unavailable"
 	Internal         = "internal-error"
+	BodyInvalid      = "body-invalid"
+	BodyLarge        = "body-too-large"
+	MessageInvalid   = "message-invalid"
+	MessageSignature = "message-signature"
+	MessageAge       = "message-age"
+	CardNotFound     = "card-not-found"
+	Quota            = "asked-too-often"
 )
 
 // Classes is every problem that is not about a record, with its HTTP status.
@@ -46,6 +53,13 @@ var Classes = []record.CodeInfo{
 	{Code: Busy, Status: http.StatusServiceUnavailable, Sentence: "The bureau works on as many requests as it can. Send this one again later."},
 	{Code: ShuttingDown, Status: http.StatusServiceUnavailable, Sentence: "The bureau is shutting down. Send what it did not answer again later."},
 	{Code: Unavailable, Status: http.StatusServiceUnavailable, Sentence: "The bureau's database or keys cannot be reached. Send what it did not answer again later."},
+	{Code: BodyInvalid, Status: http.StatusBadRequest, Sentence: "The request is not of the form that this address takes."},
+	{Code: BodyLarge, Status: http.StatusRequestEntityTooLarge, Sentence: "The body is larger than this address takes: send it in parts."},
+	{Code: MessageInvalid, Status: http.StatusBadRequest, Sentence: "The message cannot be read: it must be a JWE to the bureau's key for the bank, around what this address takes."},
+	{Code: MessageSignature, Status: http.StatusForbidden, Sentence: "The message is not signed with a key of the bank that the bureau knows."},
+	{Code: MessageAge, Status: http.StatusBadRequest, Sentence: "The message was issued more than a day ago, or in the future. Sign it anew."},
+	{Code: CardNotFound, Status: http.StatusNotFound, Sentence: "The bureau has issued no card with this PAN token and sequence number."},
+	{Code: Quota, Status: http.StatusTooManyRequests, Sentence: "This was asked too often. The header Retry-After says when it may be asked again."},
 	{Code: Internal, Status: http.StatusInternalServerError, Sentence: "The bureau failed to answer; its log says why. Sending the same again does no harm."},
 }
 

@@ -35,6 +35,11 @@ type Store interface {
 type Config struct {
 	Intake Intake
 	Store  Store
+	// Bank answers the bank; nil: its addresses are unavailable.
+	Bank Bank
+	// BindingKeys are the public keys that bindings are verified with, as a JWK set;
+	// nil: none are published.
+	BindingKeys []byte
 	// Health is asked beside the database whether the bureau can work; nil: it
 	// is not asked.
 	Health func(context.Context) error
@@ -84,6 +89,7 @@ func New(c Config) (*Server, error) {
 	s.huma.UseMiddleware(s.authenticate)
 	s.recordRoutes()
 	s.orderRoutes()
+	s.bankRoutes()
 	s.healthRoutes()
 	s.metricsRoutes()
 	return s, s.documentRoutes()

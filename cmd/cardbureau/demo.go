@@ -29,22 +29,27 @@ type demoCommand struct {
 	Records int    `help:"How many records." default:"24"`
 	Readers int    `help:"How many virtual readers." default:"2"`
 	Seed    uint64 `help:"Seed of the invented people." default:"1"`
-	Product string `help:"Product profile that is made: see cardbureau profile list." default:"identity"`
+	Product string `help:"Product profile that is made: see cardbureau profile list." default:"identity-bank"`
 }
 
 func (demoCommand) Example() string { return "cardbureau demo" }
 
 // demoSummary is the demo's last line.
 type demoSummary struct {
-	Records     int     `json:"records"`
-	Refused     int     `json:"refused"`
-	Issued      int     `json:"issued"`
-	Proven      int     `json:"proven"`
-	Spoiled     int     `json:"spoiled"`
-	Quarantined int     `json:"quarantined"`
-	InDoubt     int     `json:"inDoubt"`
-	BlanksUsed  int     `json:"blanksUsed"`
-	Seconds     float64 `json:"seconds"`
+	Records     int `json:"records"`
+	Refused     int `json:"refused"`
+	Issued      int `json:"issued"`
+	Proven      int `json:"proven"`
+	Spoiled     int `json:"spoiled"`
+	Quarantined int `json:"quarantined"`
+	InDoubt     int `json:"inDoubt"`
+	BlanksUsed  int `json:"blanksUsed"`
+	// Of products with a bank account.
+	BankProven       int     `json:"bankProven"`
+	StripesProven    int     `json:"stripesProven"`
+	BindingsVerified int     `json:"bindingsVerified"`
+	ARQCVerified     int     `json:"arqcVerified"`
+	Seconds          float64 `json:"seconds"`
 }
 
 // spareBlanks are delivered beyond what the records need.
@@ -55,8 +60,13 @@ type demo struct {
 	self string
 	dir  string
 	json bool
+	bank bool   // the product has a bank account
+	key  string // of the API, for the bank
 	kids []*exec.Cmd
 }
+
+// samples is how many bindings and cryptograms are verified.
+const samples = 3
 
 func (c demoCommand) Run(ctx context.Context, g *globals) error {
 	set, err := profile.Load(profiles.FS)
@@ -77,6 +87,7 @@ func (c demoCommand) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	start := time.Now()
+	d.bank = product.Payment != ""
 	sum, err := c.run(ctx, d)
 	err = errors.Join(err, d.stop())
 	if err != nil {
@@ -85,6 +96,9 @@ func (c demoCommand) Run(ctx context.Context, g *globals) error {
 	sum.Seconds = float64(time.Since(start).Milliseconds()) / 1000
 	if err := printJSON(sum); err != nil {
 		return err
+	}
+	if d.bank && (sum.BankProven != c.Records || sum.StripesProven != c.Records || sum.BindingsVerified != samples || sum.ARQCVerified != samples) {
+		return &exitError{exitFailed, fmt.Sprintf("%d payment applications, %d stripes, %d bindings and %d cryptograms were proven", sum.BankProven, sum.StripesProven, sum.BindingsVerified, sum.ARQCVerified)}
 	}
 	if sum.Proven != c.Records || sum.BlanksUsed != c.Records || sum.Refused+sum.Quarantined+sum.InDoubt+sum.Spoiled > 0 {
 		return &exitError{exitFailed, fmt.Sprintf("%d of %d cards were proven", sum.Proven, c.Records)}
@@ -303,11 +317,27 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 	}
 	d.say("Half of the registry's signed records come through the API, half as a file.")
 	half := c.Records / 2
-	records, err := d.do(ctx, "virtual", "records", fmt.Sprint(c.Records), "--seed", fmt.Sprint(c.Seed))
+	order := []string{"virtual", "records", fmt.Sprint(c.Records), "--seed", fmt.Sprint(c.Seed)}
+	if d.bank {
+		order = append(order, "--bank", "half")
+	}
+	records, err := d.do(ctx, order...)
 	if err != nil {
 		return nil, err
 	}
-	lines := bytes.SplitAfter(bytes.TrimSpace(records), []byte("\n"))
+	lines := bytes.SplitAfter(append(bytes.TrimSpace(records), '\n'), []byte("\n"))
+	lines = lines[:len(lines)-1]
+	if d.bank { // every second one brings no account: these come through the API
+		var with, without [][]byte
+		for i, l := range lines {
+			if i%2 == 0 {
+				with = append(with, l)
+			} else {
+				without = append(without, l)
+			}
+		}
+		lines, half = append(without, with...), len(without)
+	}
 	key, err := d.do(ctx, "api-key", "create", "demo registry")
 	if err != nil {
 		return nil, err
@@ -323,10 +353,21 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 	if err := os.WriteFile(file, bytes.Join(lines[half:], nil), 0o600); err != nil {
 		return nil, err
 	}
+	if d.bank {
+		if err := d.accounts(ctx, ready, half, c.Records); err != nil {
+			return nil, err
+		}
+	}
 	d.say("The line makes the cards, reads each one back, and locks it.")
 	issued, err := d.issue(ctx, file)
 	if err != nil {
 		return nil, err
+	}
+	out2 := demoBank{}
+	if d.bank {
+		if out2, err = d.askBank(ctx, ready, issued); err != nil {
+			return nil, err
+		}
 	}
 	d.say("The stock is counted and the shift summary printed.")
 	counted, err := d.do(ctx, "stock", "count", "--json")
@@ -356,6 +397,7 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 		Issued: issued.Issued, Proven: issued.Proven, Spoiled: stock.Counts.Spoiled,
 		Quarantined: stock.Counts.Quarantined, InDoubt: stock.Counts.InDoubt,
 		BlanksUsed: stock.Counts.Received - stock.Counts.OnHand,
+		BankProven: issued.BankProven, StripesProven: issued.StripesProven, BindingsVerified: out2.bindings, ARQCVerified: out2.arqcs,
 	}, nil
 }
 

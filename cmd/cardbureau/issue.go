@@ -31,23 +31,25 @@ func (issueCommand) Example() string { return "cardbureau issue records.jws --da
 
 // issueResult is the summary of a run.
 type issueResult struct {
-	Records      int            `json:"records"`
-	Refused      int            `json:"refused"`
-	AlreadyKnown int            `json:"alreadyKnown"`
-	Waiting      int            `json:"waiting"` // accepted, but for a decision of people
-	Issued       int            `json:"issued"`
-	Proven       int            `json:"proven"`
-	Spoiled      int            `json:"spoiled"`
-	Quarantined  int            `json:"quarantined"`
-	InDoubt      int            `json:"inDoubt"`
-	Clean        int            `json:"untouched"`
-	NotBlanks    int            `json:"notBlanks"`
-	Failed       int            `json:"failed"`               // orders whose image can never be made
-	Left         map[string]int `json:"ordersLeft,omitempty"` // open orders by state
-	CardsPerHour int            `json:"cardsPerHour"`
-	Stopped      bool           `json:"stopped,omitempty"` // by the operator
-	Seconds      float64        `json:"seconds"`
-	Cards        []string       `json:"cards,omitempty"` // numbers of the cards made, the first hundred
+	Records       int            `json:"records"`
+	Refused       int            `json:"refused"`
+	AlreadyKnown  int            `json:"alreadyKnown"`
+	Waiting       int            `json:"waiting"` // accepted, but for a decision of people
+	Issued        int            `json:"issued"`
+	Proven        int            `json:"proven"`
+	BankProven    int            `json:"bankProven,omitempty"`    // of them with a payment application
+	StripesProven int            `json:"stripesProven,omitempty"` // of them with a stripe that was read back
+	Spoiled       int            `json:"spoiled"`
+	Quarantined   int            `json:"quarantined"`
+	InDoubt       int            `json:"inDoubt"`
+	Clean         int            `json:"untouched"`
+	NotBlanks     int            `json:"notBlanks"`
+	Failed        int            `json:"failed"`               // orders whose image can never be made
+	Left          map[string]int `json:"ordersLeft,omitempty"` // open orders by state
+	CardsPerHour  int            `json:"cardsPerHour"`
+	Stopped       bool           `json:"stopped,omitempty"` // by the operator
+	Seconds       float64        `json:"seconds"`
+	Cards         []string       `json:"cards,omitempty"` // numbers of the cards made, the first hundred
 
 	failedBefore  int
 	readersFailed bool // the line ended by an error of its readers
@@ -207,6 +209,7 @@ func (c issueCommand) work(ctx context.Context, b *bureau.Bureau, actor store.Ac
 	sum, runErr := l.RunJoining(ctx, slots, more)
 	closeErr := closeLine()
 	res.Issued, res.Proven, res.Quarantined, res.InDoubt, res.Clean, res.NotBlanks = sum.Issued, sum.Issued, sum.Quarantined, sum.InDoubt, sum.Clean, sum.Refused
+	res.BankProven, res.StripesProven = sum.Banked, sum.Striped
 	res.Stopped = ctx.Err() != nil
 	res.Seconds = time.Since(start).Seconds()
 	if res.Issued > 0 && res.Seconds > 0 {

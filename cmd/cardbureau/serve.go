@@ -95,8 +95,16 @@ func newAPI(b *bureau.Bureau, log *slog.Logger) (*api.Server, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the intake key: %w", err)
 	}
+	bank, err := b.Bank()
+	if err != nil {
+		return nil, err
+	}
+	bindings, err := os.ReadFile(filepath.Join(b.Dir, bureau.BindingKeysFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the keys of bindings: %w", err)
+	}
 	return api.New(api.Config{
-		Intake: b.Intake(), Store: b.Store, IntakeKey: key, Version: version(), Log: log,
+		BindingKeys: bindings, Bank: bank, Intake: b.Intake(), Store: b.Store, IntakeKey: key, Version: version(), Log: log,
 		Health: func(ctx context.Context) error {
 			_, err := b.Vault.Stats(ctx)
 			return err

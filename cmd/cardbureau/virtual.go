@@ -24,10 +24,12 @@ import (
 )
 
 type virtualCommand struct {
-	Run     virtualRun     `cmd:"" help:"Run virtual readers with a rack of software cards, until Ctrl-C."`
-	Blanks  virtualBlanks  `cmd:"" help:"Make software blanks and their delivery list."`
-	Records virtualRecords `cmd:"" help:"Make records of invented people, signed by the test registry."`
-	Insert  virtualInsert  `cmd:"" help:"Put a software card into a virtual reader: an issued one for any reader software, one in doubt for card resume."`
+	Run      virtualRun      `cmd:"" help:"Run virtual readers with a rack of software cards, until Ctrl-C."`
+	Blanks   virtualBlanks   `cmd:"" help:"Make software blanks and their delivery list."`
+	Records  virtualRecords  `cmd:"" help:"Make records of invented people, signed by the test registry."`
+	Insert   virtualInsert   `cmd:"" help:"Put a software card into a virtual reader: an issued one for any reader software, one in doubt for card resume."`
+	Accounts virtualAccounts `cmd:"" help:"Print a test bank's message with accounts for the orders that wait."`
+	Pay      virtualPay      `cmd:"" help:"Run a purchase with a software card against the bureau's API."`
 }
 
 // errDevelopment refuses rehearsal in production.

@@ -25,17 +25,17 @@ import (
 
 // Files of the bank's side in the data folder. All of them are public.
 const (
-	issuerName     = "emv-issuer.json"     // the issuer's certificate and the authority's key
-	bindingKeys    = "bank-jwks.json"      // what bindings are verified with
-	bankIntakeName = "bank-intake-key.jwk" // what the bank encrypts its messages to
-	bankKeysName   = "bank-keys.json"      // what the bank's messages are verified with
-	testRange      = "99"                  // the digits after the BIN of a development range of PANs
+	IssuerFile      = "emv-issuer.json"     // the issuer's certificate and the authority's key
+	BindingKeysFile = "bank-jwks.json"      // what bindings are verified with
+	BankIntakeKey   = "bank-intake-key.jwk" // what the bank encrypts its messages to
+	bankKeysName    = "bank-keys.json"      // what the bank's messages are verified with
+	testRange       = "99"                  // the digits after the BIN of a development range of PANs
 )
 
 // Issuer reads the certificate of the bank's RSA key. It is the zero value where
 // there is none: products with a bank account cannot be prepared then.
 func (b *Bureau) Issuer() (info vault.IssuerInfo, err error) {
-	raw, err := os.ReadFile(filepath.Join(b.Dir, issuerName))
+	raw, err := os.ReadFile(filepath.Join(b.Dir, IssuerFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return info, nil
 	}
@@ -43,14 +43,14 @@ func (b *Bureau) Issuer() (info vault.IssuerInfo, err error) {
 		err = json.Unmarshal(raw, &info)
 	}
 	if err != nil {
-		return info, fmt.Errorf("the issuer's certificate, %s: %w", issuerName, err)
+		return info, fmt.Errorf("the issuer's certificate, %s: %w", IssuerFile, err)
 	}
 	return info, nil
 }
 
 // BindingKeys reads the public keys that bindings are verified with.
 func (b *Bureau) BindingKeys() (keys jose.JSONWebKeySet, err error) {
-	return readKeys(b.Dir, bindingKeys)
+	return readKeys(b.Dir, BindingKeysFile)
 }
 
 // BankKeys reads the public keys that the bank signs its messages with.
@@ -77,7 +77,7 @@ func (b *Bureau) needsIssuer() error {
 	}
 	for _, r := range b.Config.Rules {
 		if p := b.Profiles.Products[r.Name]; p != nil && p.Payment != "" {
-			return fmt.Errorf("product %s has a bank account, and %s has no certificate of the issuer's key (%s)", r.Name, b.Dir, issuerName)
+			return fmt.Errorf("product %s has a bank account, and %s has no certificate of the issuer's key (%s)", r.Name, b.Dir, IssuerFile)
 		}
 	}
 	return nil
@@ -104,13 +104,13 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 	}
 	keys, err := set(vault.BindingKID)
 	if err == nil {
-		err = write(bindingKeys, keys)
+		err = write(BindingKeysFile, keys)
 	}
 	if err != nil {
 		return err
 	}
 	if keys, err = set(vault.BankIntakeKID); err == nil {
-		err = write(bankIntakeName, keys.Keys[0])
+		err = write(BankIntakeKey, keys.Keys[0])
 	}
 	if err != nil || !cfg.Development() {
 		return err
@@ -118,7 +118,7 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 	if keys, err = set(vault.BankTestKID); err == nil && !exists(filepath.Join(dir, bankKeysName)) {
 		err = write(bankKeysName, keys)
 	}
-	if err != nil || exists(filepath.Join(dir, issuerName)) {
+	if err != nil || exists(filepath.Join(dir, IssuerFile)) {
 		return err
 	}
 	scheme, err := testScheme()
@@ -129,7 +129,7 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 	if err != nil {
 		return fmt.Errorf("the issuer's test certificate: %w", err)
 	}
-	return write(issuerName, info)
+	return write(IssuerFile, info)
 }
 
 // testScheme is the first of the shipped payment schemes.

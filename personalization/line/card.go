@@ -25,6 +25,8 @@ type result struct {
 	reason  string
 	detail  string
 	fatal   error // the reader cannot go on
+	banked  bool  // an issued card's payment application was proven
+	striped bool  // an issued card's stripe was read back
 }
 
 func (r result) bin() feeder.Bin {
@@ -123,6 +125,7 @@ func (l *Line) attempt(ctx context.Context, reader string, s Session, chip *prof
 	j := &journal{line: l, claim: claim, base: base}
 	proof, err := l.make(ctx, s, chip, claim, j)
 	r := judge(err)
+	r.banked, r.striped = j.banked, j.striped
 	if claim.Resumed && r.outcome == store.OutcomeClean {
 		// This time nothing was written, but an earlier attempt may have.
 		r.outcome = store.OutcomeInDoubt
@@ -200,6 +203,7 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 		return nil, notProven("product %s has no step that proves the card", claim.Order.Product)
 	}
 	if im.Bank != nil {
+		j.banked = true
 		if err := l.stripe(ctx, s, im, j); err != nil {
 			return nil, err
 		}

@@ -19,6 +19,8 @@ type journal struct {
 	seq        int
 	pending    []store.Step
 	keyVersion byte // of the channel opened last
+	banked     bool // the payment application was proven
+	striped    bool // the stripe was read back and agrees
 }
 
 func (j *journal) add(name string, e store.Event) {

@@ -168,17 +168,25 @@ type Event struct {
 // Summary is what a run made of its cards.
 type Summary struct {
 	Issued      int           `json:"issued"`
-	Clean       int           `json:"clean"` // gone back untouched
+	Banked      int           `json:"banked,omitempty"`  // of the issued, with a payment application
+	Striped     int           `json:"striped,omitempty"` // of the issued, with a magnetic stripe
+	Clean       int           `json:"clean"`             // gone back untouched
 	Quarantined int           `json:"quarantined"`
 	InDoubt     int           `json:"inDoubt"`
 	Refused     int           `json:"refused"` // cards that are no blanks of this stock
 	Elapsed     time.Duration `json:"elapsed"`
 }
 
-func (s *Summary) count(o store.Outcome) {
-	switch o {
+func (s *Summary) count(r result) {
+	switch r.outcome {
 	case store.OutcomeIssued:
 		s.Issued++
+		if r.banked {
+			s.Banked++
+		}
+		if r.striped {
+			s.Striped++
+		}
 	case store.OutcomeClean:
 		s.Clean++
 	case store.OutcomeQuarantined, store.OutcomeSpoiled:
@@ -200,7 +208,7 @@ var ErrNoOrderFits = errors.New("the released orders want another chip than the 
 const maxFailed = 3
 
 // work is one reader's loop.
-func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool)) error {
+func (l *Line) work(ctx context.Context, s Slot, note func(result)) error {
 	failed, unwanted := 0, 0
 	for ctx.Err() == nil {
 		left, err := l.ordersLeft(ctx)
@@ -226,7 +234,7 @@ func (l *Line) work(ctx context.Context, s Slot, note func(store.Outcome, bool))
 		r := l.card(hand, s.Reader.Name(), session, kept)
 		kept()
 		err = session.Close()
-		note(r.outcome, r.refused)
+		note(r)
 		if ferr := s.Feeder.Out(hand, r.bin()); ferr != nil {
 			return fmt.Errorf("the card could not be taken out: %w", ferr)
 		}

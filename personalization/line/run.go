@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"cardbureau/cardio/pcsc"
-	"cardbureau/personalization/store"
 )
 
 // Joining brings readers to a line at work. Both methods are called while the
@@ -110,13 +109,13 @@ func (r *run) start(ctx context.Context, s Slot) {
 }
 
 // note counts a card.
-func (r *run) note(o store.Outcome, refused bool) {
+func (r *run) note(res result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if refused {
+	if res.refused {
 		r.total.Refused++
 	}
-	r.total.count(o)
+	r.total.count(res)
 }
 
 // end takes note of the end of the work on a slot.

@@ -87,6 +87,7 @@ func (l *Line) stripe(ctx context.Context, s Session, im *image.Image, j *journa
 	if err := payment.Compare(payment.Tracks(got), im.Bank.Equivalent(), im.Bank.Name); err != nil {
 		return &proofError{err}
 	}
+	j.striped = true
 	return j.note(ctx, profile.Done, []string{stepStripe}, false)
 }
 

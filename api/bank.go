@@ -48,11 +48,12 @@ const maxBankBody = 1 << 20
 // bankInput is a body that the handler reads by itself.
 type bankInput struct{ exchange }
 
-type bankAnswers struct {
-	Body struct {
-		Answers []bank.Answer `json:"answers" nullable:"false"`
-	}
+// BankAnswers is what became of each assignment or withdrawal.
+type BankAnswers struct {
+	Answers []bank.Answer `json:"answers" nullable:"false"`
 }
+
+type bankAnswers struct{ Body BankAnswers }
 
 // Cryptogram asks about an application cryptogram by the PAN's token. A question by
 // the PAN itself travels as a JWE.
@@ -83,11 +84,12 @@ type MatchQuestion struct {
 	IBAN     string `json:"iban"`
 }
 
-type matchOutput struct {
-	Body struct {
-		Match bool `json:"match"`
-	}
+// MatchAnswer says yes or no.
+type MatchAnswer struct {
+	Match bool `json:"match"`
 }
+
+type matchOutput struct{ Body MatchAnswer }
 
 // BindingQuestion holds a binding in one of its forms.
 type BindingQuestion struct {
@@ -111,17 +113,19 @@ type listInput struct {
 	Limit int    `query:"limit" doc:"At most 1000"`
 }
 
-type waitingOutput struct {
-	Body struct {
-		Orders []bank.Waiting `json:"orders" nullable:"false"`
-	}
+// WaitingOrders are orders without an account.
+type WaitingOrders struct {
+	Orders []bank.Waiting `json:"orders" nullable:"false"`
 }
 
-type eventsOutput struct {
-	Body struct {
-		Events []bank.Event `json:"events" nullable:"false"`
-	}
+type waitingOutput struct{ Body WaitingOrders }
+
+// BankEvents are what became of cards, oldest first.
+type BankEvents struct {
+	Events []bank.Event `json:"events" nullable:"false"`
 }
+
+type eventsOutput struct{ Body BankEvents }
 
 func (s *Server) bankRoutes() {
 	ok := func(v any) map[int]*huma.Response {
@@ -134,18 +138,22 @@ func (s *Server) bankRoutes() {
 		}
 	}
 	jwe := s.bodyOf("A compact JWE to the bureau's key for the bank around a compact JWS of the bank.", "application/jose")
-	register(s, op("assignAccounts", http.MethodPost, "/v1/bank/assignments", "Give orders their accounts", ScopeBankAccounts, jwe, bankAnswers{}.Body, 400, 408, 413, 415), s.assign)
-	register(s, op("withdrawAccounts", http.MethodPost, "/v1/bank/withdrawals", "Take accounts back before their cards are begun", ScopeBankAccounts, jwe, bankAnswers{}.Body, 400, 408, 413, 415), s.withdraw)
-	register(s, op("listAwaiting", http.MethodGet, "/v1/bank/awaiting", "List orders that wait for an account", ScopeBankAccounts, nil, waitingOutput{}.Body, 400), s.awaiting)
+	register(s, op("assignAccounts", http.MethodPost, "/v1/bank/assignments", "Give orders their accounts", ScopeBankAccounts, jwe, BankAnswers{}, 400, 408, 413, 415), s.assign)
+	register(s, op("withdrawAccounts", http.MethodPost, "/v1/bank/withdrawals", "Take accounts back before their cards are begun", ScopeBankAccounts, jwe, BankAnswers{}, 400, 408, 413, 415), s.withdraw)
+	register(s, op("listAwaiting", http.MethodGet, "/v1/bank/awaiting", "List orders that wait for an account", ScopeBankAccounts, nil, WaitingOrders{}, 400), s.awaiting)
+	asJSON := func(b *huma.RequestBody, v any) *huma.RequestBody {
+		b.Content["application/json"] = &huma.MediaType{Schema: s.schemaOf(v)}
+		return b
+	}
 	register(s, op("verifyCryptogram", http.MethodPost, "/v1/bank/arqc", "Verify an application cryptogram and answer it", ScopeBankVerify,
-		s.bodyOf("JSON with the PAN's token, or a compact JWE to the bureau's key for the bank with the PAN.", "application/json", "application/jose"), CryptogramVerdict{}, 400, 408, 413, 415), s.arqc)
+		asJSON(s.bodyOf("JSON with the PAN's token, or a compact JWE to the bureau's key for the bank with the PAN.", "application/jose"), Cryptogram{}), CryptogramVerdict{}, 400, 408, 413, 415), s.arqc)
 	register(s, op("verifyBinding", http.MethodPost, "/v1/bank/bindings:verify", "Verify a binding and say how its card stands", ScopeBankVerify,
-		s.bodyOf("JSON: cose or jws.", "application/json"), bank.Verified{}, 400, 408, 413, 415), s.verifyBinding)
+		asJSON(s.bodyOf("One of the two forms of a binding."), BindingQuestion{}), bank.Verified{}, 400, 408, 413, 415), s.verifyBinding)
 	register(s, op("match", http.MethodPost, "/v1/bank/match", "Say whether a PAN and an IBAN belong together", ScopeBankVerify,
-		s.bodyOf("JSON: panToken, panSequence, iban.", "application/json"), matchOutput{}.Body, 400, 408, 413, 415, 429), s.match)
+		asJSON(s.bodyOf("A PAN's token and an IBAN."), MatchQuestion{}), MatchAnswer{}, 400, 408, 413, 415, 429), s.match)
 	register(s, op("getBankCard", http.MethodGet, "/v1/bank/cards/{token}/{sequence}/status", "Say how a card stands", ScopeBankStatus, nil, bank.Status{}, 404), s.bankCard)
 	register(s, op("getBinding", http.MethodGet, "/v1/bank/cards/{token}/{sequence}/binding", "Give a card's binding", ScopeBankVerify, nil, bank.Bound{}, 404), s.binding)
-	register(s, op("listBankEvents", http.MethodGet, "/v1/bank/events", "List what became of cards, in order", ScopeBankStatus, nil, eventsOutput{}.Body, 400), s.events)
+	register(s, op("listBankEvents", http.MethodGet, "/v1/bank/events", "List what became of cards, in order", ScopeBankStatus, nil, BankEvents{}, 400), s.events)
 }
 
 // theBank is the service, where this server has one.

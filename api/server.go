@@ -133,6 +133,15 @@ func (s *Server) Drain() { s.drain() }
 
 // register adds an operation whose errors are mapped to problems.
 func register[I, O any](s *Server, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	// Huma would read a body of JSON before the handler: it gets to know of bodies
+	// afterwards.
+	body := op.RequestBody
+	op.RequestBody = nil
+	defer func() {
+		if item := s.huma.OpenAPI().Paths[op.Path]; item.Post != nil && body != nil {
+			item.Post.RequestBody = body
+		}
+	}()
 	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err == nil {

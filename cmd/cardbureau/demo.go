@@ -346,9 +346,6 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.do(ctx, "lot", "release", "demo, by API"); err != nil {
-		return nil, err
-	}
 	file := filepath.Join(d.dir, "records.jws")
 	if err := os.WriteFile(file, bytes.Join(lines[half:], nil), 0o600); err != nil {
 		return nil, err
@@ -357,6 +354,9 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 		if err := d.accounts(ctx, ready, half, c.Records); err != nil {
 			return nil, err
 		}
+	}
+	if _, err := d.do(ctx, "lot", "release", "demo, by API"); err != nil {
+		return nil, err
 	}
 	d.say("The line makes the cards, reads each one back, and locks it.")
 	issued, err := d.issue(ctx, file)

@@ -138,14 +138,7 @@ func (c virtualPay) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	control := rack.Client{Socket: r.Readers[0].Control}
-	_, _ = control.Do(ctx, rack.Request{Op: "remove", Slot: 0})
-	if _, err := control.Do(ctx, rack.Request{Op: "insert", Slot: 0, Card: serial}); err != nil {
-		return err
-	}
-	defer func() {
-		_, _ = control.Do(context.WithoutCancel(ctx), rack.Request{Op: "remove", Slot: 0})
-	}()
-	if err := awaitCard(ctx, r.Readers[0].Name, r.Socket); err != nil {
+	if err := pcsc.UseSocket(r.Socket); err != nil {
 		return err
 	}
 	pc, err := pcsc.Open()
@@ -153,6 +146,19 @@ func (c virtualPay) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer pc.Close()
+	_, _ = control.Do(ctx, rack.Request{Op: "remove", Slot: 0})
+	if err := pc.WaitRemoved(ctx, r.Readers[0].Name); err != nil {
+		return err
+	}
+	if _, err := control.Do(ctx, rack.Request{Op: "insert", Slot: 0, Card: serial}); err != nil {
+		return err
+	}
+	defer func() {
+		_, _ = control.Do(context.WithoutCancel(ctx), rack.Request{Op: "remove", Slot: 0})
+	}()
+	if _, err := pc.WaitCard(ctx, r.Readers[0].Name); err != nil {
+		return err
+	}
 	card, err := pc.Connect(ctx, r.Readers[0].Name)
 	if err != nil {
 		return err
@@ -220,7 +226,9 @@ func (c virtualPay) ask(ctx context.Context, dir string, q emv.Request) (v api.C
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the API answered %s", res.Status)
+		var problem struct{ Title string }
+		_ = json.Unmarshal(text, &problem)
+		err = fmt.Errorf("the API answered %s: %s", res.Status, problem.Title)
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &v)

@@ -157,12 +157,16 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	slices.Sort(routes)
-	want := []string{"GET /metrics", "GET /v1/health", "GET /v1/intake-key", "GET /v1/orders/{id}", "POST /v1/records", "POST /v1/records:batch"}
+	want := []string{"GET /metrics", "GET /v1/bank/awaiting", "GET /v1/bank/cards/{token}/{sequence}/binding",
+		"GET /v1/bank/cards/{token}/{sequence}/status", "GET /v1/bank/events", "GET /v1/health", "GET /v1/intake-key", "GET /v1/orders/{id}",
+		"POST /v1/bank/arqc", "POST /v1/bank/assignments", "POST /v1/bank/bindings:verify", "POST /v1/bank/match", "POST /v1/bank/withdrawals",
+		"POST /v1/records", "POST /v1/records:batch"}
 	if d := cmp.Diff(want, routes); d != "" {
 		t.Error(d)
 	}
 	schemas := slices.Sorted(maps.Keys(object(at(doc, "components", "schemas"))))
-	if d := cmp.Diff([]string{"Health", "Line", "Order", "Problem", "Receipt"}, schemas); d != "" {
+	if d := cmp.Diff([]string{"Answer", "BankAnswers", "BankEvents", "BindingQuestion", "Bound", "Cryptogram", "CryptogramVerdict", "Event", "Health", "Line",
+		"MatchAnswer", "MatchQuestion", "Order", "Problem", "Receipt", "Status", "Verified", "Waiting", "WaitingOrders"}, schemas); d != "" {
 		t.Error(d)
 	}
 	for _, name := range schemas {
@@ -175,7 +179,15 @@ func TestOpenAPI(t *testing.T) {
 
 func checkParameters(t *testing.T, path string, op any) {
 	named := regexp.MustCompile(`\{([a-z]+)\}`).FindAllStringSubmatch(path, -1)
-	params, _ := at(op, "parameters").([]any)
+	all, _ := at(op, "parameters").([]any)
+	var params []any
+	for _, p := range all {
+		if at(p, "in") != "query" {
+			params = append(params, p)
+		} else if at(p, "name") == nil || at(p, "schema") == nil || at(p, "description") == nil {
+			t.Errorf("%s: parameter %v", path, p)
+		}
+	}
 	if len(params) != len(named) {
 		t.Errorf("%s: %d parameters for %d names", path, len(params), len(named))
 		return
@@ -208,7 +220,12 @@ func checkResponses(t *testing.T, id string, op any) {
 // checkSecurity holds the scopes that the document names against those that
 // there are.
 func checkSecurity(t *testing.T, doc map[string]any, id string, op any) {
-	want := map[string]string{"postRecord": api.ScopeRecords, "postRecords": api.ScopeRecords, "getOrder": api.ScopeOrders, "getMetrics": api.ScopeMetrics}[id]
+	want := map[string]string{
+		"postRecord": api.ScopeRecords, "postRecords": api.ScopeRecords, "getOrder": api.ScopeOrders, "getMetrics": api.ScopeMetrics,
+		"assignAccounts": api.ScopeBankAccounts, "withdrawAccounts": api.ScopeBankAccounts, "listAwaiting": api.ScopeBankAccounts,
+		"verifyCryptogram": api.ScopeBankVerify, "verifyBinding": api.ScopeBankVerify, "match": api.ScopeBankVerify, "getBinding": api.ScopeBankVerify,
+		"getBankCard": api.ScopeBankStatus, "listBankEvents": api.ScopeBankStatus,
+	}[id]
 	reqs, _ := at(op, "security").([]any)
 	if want == "" {
 		if len(reqs) != 0 {

@@ -31,6 +31,12 @@ type house struct {
 // newHouse makes a data folder with n blanks in the stock.
 func newHouse(t testing.TB, n int, env ...string) *house {
 	t.Helper()
+	return newProductHouse(t, n, "identity", env...)
+}
+
+// newProductHouse is a house that makes a product.
+func newProductHouse(t testing.TB, n int, product string, env ...string) *house {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "cb-house-")
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +59,7 @@ func newHouse(t testing.TB, n int, env ...string) *house {
 			}
 		}
 	})
-	h.must(0, "init")
+	h.must(0, "init", "--product", product)
 	var delivery struct{ Delivery string }
 	h.json(&delivery, 0, "virtual", "blanks", strconv.Itoa(n))
 	h.must(0, "stock", "import", delivery.Delivery)

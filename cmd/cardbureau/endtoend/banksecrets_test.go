@@ -1,0 +1,166 @@
+package endtoend
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cardbureau/cardio/stripe"
+	"cardbureau/cardio/virtual/encoder"
+	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/personalization/record"
+)
+
+// TestNothingOfTheBankLeaks makes cards with a bank account with every log on,
+// has the bank ask and reconcile, and searches all that was printed, logged,
+// traced, answered and stored for every PAN, IBAN, track, PIN and key of every card.
+func TestNothingOfTheBankLeaks(t *testing.T) {
+	h := newProductHouse(t, 5, "identity-bank", "CARDBUREAU_LOG=debug")
+	s := &secrets{house: h, t: t, needles: newNeedles()}
+	readers, _ := h.readers(1)
+	serve := h.start("serve", "--listen", "127.0.0.1:0", "--json")
+	var ready struct{ URL string }
+	if err := json.Unmarshal(bytes.SplitAfter(serve.ready(), []byte("\n"))[0], &ready); err != nil {
+		t.Fatal(err)
+	}
+	key := h.start("api-key", "create", "bank", "--scope", "bank:accounts,bank:verify,bank:status")
+	if key.wait() != 0 {
+		t.Fatal(key.stderr.String())
+	}
+	s.apiKey = strings.TrimSpace(key.stdout.String())
+
+	file := filepath.Join(h.dir, "records.jws")
+	s.own = append(s.own, file)
+	p := h.start("virtual", "records", "4", "--bank", "half")
+	if p.wait() != 0 {
+		t.Fatal(p.stderr.String())
+	}
+	records := p.stdout.bytes()
+	for i, line := range bytes.Split(bytes.TrimSpace(records), []byte("\n")) {
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(string(line), ".")[1])
+		var r record.Record
+		if err == nil {
+			err = json.Unmarshal(payload, &r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Bank != nil {
+			s.needles.text(fmt.Sprintf("IBAN of record %d", i), r.Bank.IBAN)
+		}
+	}
+	if err := os.WriteFile(file, records, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Two records bring accounts, two wait for the bank.
+	traces := filepath.Join(h.dir, "traces")
+	if r := h.issue([]string{file, "--trace", traces}, 0, 3); r.Issued != 2 {
+		t.Fatalf("%+v", r)
+	}
+	message := h.must(0, "virtual", "accounts")
+	if a := s.post(ready.URL+"/v1/bank/assignments", "application/jose", bytes.TrimSpace(message)); bytes.Count(a, []byte(`"done"`)) != 2 {
+		t.Fatalf("%s", a)
+	}
+	h.must(0, "lot", "release", "accounts came")
+	r := h.issue([]string{"--trace", traces}, 0)
+	if r.Issued != 2 {
+		t.Fatalf("%+v", r)
+	}
+	h.must(0, "bank", "files", "issue", "--out", filepath.Join(h.dir, "issued.csv"))
+	h.must(0, "bank", "reconcile", "--out", filepath.Join(h.dir, "reconciliation.csv"))
+	h.must(0, "bank", "bindings", "--out", filepath.Join(h.dir, "bindings"))
+	h.env = append(h.env, "CARDBUREAU_API_KEY="+s.apiKey)
+	h.must(0, "virtual", "pay", r.Cards[0], "--url", ready.URL)
+	s.get(ready.URL + "/v1/bank/events")
+	s.post(ready.URL+"/v1/bank/match", "application/json", []byte(`{"panToken":"`+strings.Repeat("00", 16)+`","panSequence":1,"iban":"IR000000000000000000000000"}`))
+	h.must(0, "audit", "verify")
+	for _, p := range []*process{serve, readers} {
+		p.stop()
+		h.keep(p)
+	}
+	s.payments(4)
+
+	db := h.database()
+	for _, f := range s.everything(db) {
+		// The bank's own file names accounts by their IBANs.
+		if !strings.HasPrefix(f, "IBAN of ") || !strings.HasSuffix(f, " in file issued.csv") {
+			t.Errorf("found: %s", f)
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	// Would it have been found?
+	if err := os.WriteFile(filepath.Join(h.dir, "run", "canary"), []byte("pan="+s.can), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if found := strings.Join(s.everything(db), "\n"); !strings.Contains(found, "PAN in file run/canary") {
+		t.Errorf("planted, not found: %s", found)
+	}
+}
+
+// payments makes needles of what payment applications and stripes hold.
+func (s *secrets) payments(want int) {
+	t, n := s.t, s.needles
+	_, paths := s.files("virtual/issued")
+	made := 0
+	for _, path := range paths {
+		m, err := nvm.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		space := m.Space("app:F0000003641010")
+		for _, key := range space.Keys("dgi/") {
+			v := bytes.Clone(space.Get(key))
+			switch name := strings.TrimPrefix(key, "dgi/"); name {
+			case "0101":
+				i := bytes.Index(v, []byte{0x57, 0x10})
+				if i < 0 {
+					t.Fatal("no track 2 equivalent data")
+				}
+				digits := strings.ToUpper(hex.EncodeToString(v[i+2 : i+18]))
+				pan, rest, _ := strings.Cut(digits, "D")
+				n.number("PAN", pan)
+				n.value("PAN", v[i+2:i+10])
+				n.number("track 2 equivalent data", strings.TrimRight(rest, "F"))
+				s.can = pan
+				made++
+			case "8000":
+				for at := 0; at+16 <= len(v); at++ {
+					n.value("ICC master key", v[at:at+16])
+				}
+			case "8010":
+				n.value("PIN block", v)
+			case "8201", "8202", "8203", "8204", "8205":
+				n.value("ICC private key", v[8:40])
+			}
+		}
+		m.Close()
+		raw, err := encoder.Dir(filepath.Join(s.dir, "virtual", "stripes")).Load(strings.TrimSuffix(filepath.Base(path), ".card"))
+		if err != nil || len(raw) == 0 {
+			t.Fatalf("%s has no stripe: %v", filepath.Base(path), err)
+		}
+		for track := 1; len(raw) >= 2; track++ {
+			size := int(raw[0])<<8 | int(raw[1])
+			bits := raw[2 : 2+size]
+			raw = raw[2+size:]
+			if text, err := stripe.Decode(track, bits); err == nil && len(text) > 0 {
+				for at := range 3 { // wherever it begins
+					n.number(fmt.Sprintf("track %d", track), string(text[at:]))
+				}
+				n.number(fmt.Sprintf("end of track %d", track), string(text[len(text)-12:]))
+			}
+		}
+	}
+	for _, kind := range []string{"PAN", "track 2 equivalent data", "ICC master key", "PIN block", "ICC private key", "track 1", "track 2", "IBAN of record 0"} {
+		if made != want || !n.kinds[kind] {
+			t.Fatalf("%d cards; no %s was found on them", made, kind)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type serveCommand struct {
 	TLSCert           string        `help:"Certificate chain in PEM." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
 	TLSKey            string        `help:"Its private key in PEM." name:"tls-key" type:"existingfile" placeholder:"FILE"`
 	InsecurePlainHTTP bool          `help:"Listen without TLS where other machines can reach it: bearer keys then travel in the clear." name:"insecure-plain-http"`
+	ISO8583           string        `help:"Where the bank's switch asks about cryptograms (ISO 8583): HOST:PORT of this machine or unix:PATH; not given: nowhere." name:"iso8583" placeholder:"ADDRESS"`
 	Workers           int           `help:"Card images to prepare at one time; 0: the program's choice." default:"0"`
 	Grace             time.Duration `help:"How long requests in flight may take to finish when the server is told to stop." default:"30s"`
 }
@@ -41,6 +42,7 @@ type ready struct {
 	Ready   bool   `json:"ready"`
 	Address string `json:"address"` // HOST:PORT or unix:PATH
 	URL     string `json:"url,omitempty"`
+	Switch  string `json:"iso8583,omitempty"` // HOST:PORT or unix:PATH
 	PID     int    `json:"pid"`
 }
 
@@ -72,7 +74,19 @@ func (c serveCommand) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer stopJobs(jobs)
+	bank, err := b.Bank()
+	if err != nil {
+		return err
+	}
+	switching, stop := context.WithCancel(ctx)
+	port, err := startSwitch(switching, c.ISO8583, bank, log)
+	defer port.wait()
+	defer stop()
+	if err != nil {
+		return err
+	}
 	line := c.describe(l)
+	line.Switch = port.address()
 	name := filepath.Join(b.Dir, "run", addressFile)
 	if err := writeAddress(name, line.Address); err != nil {
 		return err
@@ -82,6 +96,9 @@ func (c serveCommand) Run(ctx context.Context, g *globals) error {
 		err = printJSON(line)
 	} else {
 		_, err = fmt.Printf("ready: listening on %s\n", line.where())
+		if err == nil && line.Switch != "" {
+			_, err = fmt.Printf("ISO 8583: listening on %s\n", line.Switch)
+		}
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,9 +18,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"cardbureau/api"
+	"cardbureau/api/iso8583"
 	"cardbureau/cardio/emv"
 	"cardbureau/cardio/emv/oda"
 	"cardbureau/cardio/pcsc"
+	"cardbureau/cardio/tlv"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/cardio/virtual/rack"
 	"cardbureau/personalization/bank"
@@ -102,7 +105,8 @@ func toBureau(dir string, plain []byte) (string, error) {
 
 type virtualPay struct {
 	Card   string `arg:"" help:"Card number, or the serial number of its chip."`
-	URL    string `help:"Where the bureau's API answers." required:"" name:"url"`
+	URL    string `help:"Where the bureau's API answers." required:"" xor:"issuer" name:"url"`
+	Switch string `help:"Where the bureau's ISO 8583 port listens, in place of the API: HOST:PORT or unix:PATH." required:"" xor:"issuer" placeholder:"ADDRESS"`
 	Key    string `help:"Bearer key of the API with the scope bank:verify; empty: $CARDBUREAU_API_KEY." env:"CARDBUREAU_API_KEY"`
 	Amount uint64 `help:"In rials." default:"250000"`
 }
@@ -172,7 +176,11 @@ func (c virtualPay) Run(ctx context.Context, g *globals) error {
 			return oda.PublicKey{Modulus: issuer.CAModulus, Exponent: issuer.CAExponent}, bytes.Equal(rid, issuer.RID) && index == issuer.CAIndex
 		},
 		Online: func(ctx context.Context, q emv.Request) (emv.Response, error) {
-			v, err := c.ask(ctx, g.Data, q)
+			ask := c.ask
+			if c.Switch != "" {
+				ask = c.askSwitch
+			}
+			v, err := ask(ctx, g.Data, q)
 			if err != nil {
 				fmt.Fprintln(os.Stderr, "cardbureau: the issuer:", err)
 				return emv.Response{}, err
@@ -234,6 +242,27 @@ func (c virtualPay) ask(ctx context.Context, dir string, q emv.Request) (v api.C
 		err = json.Unmarshal(text, &v)
 	}
 	return v, err
+}
+
+// askSwitch sends the question as an ISO 8583 message.
+func (c virtualPay) askSwitch(ctx context.Context, _ string, q emv.Request) (v api.CryptogramVerdict, err error) {
+	network, address := "tcp", c.Switch
+	if path, ok := strings.CutPrefix(c.Switch, unixPrefix); ok {
+		network, address = "unix", path
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return v, fmt.Errorf("the ISO 8583 port: %w", err)
+	}
+	defer conn.Close()
+	var icc []byte
+	for _, tag := range []tlv.Tag{0x9F26, 0x9F27, 0x9F10, 0x9F37, 0x9F36, 0x95, 0x9A, 0x9C, 0x9F02, 0x9F03, 0x5F2A, 0x82, 0x9F1A} {
+		if value, ok := q.Data[tag]; ok {
+			icc = tlv.Append(icc, tag, value)
+		}
+	}
+	r, err := iso8583.Ask(ctx, conn, iso8583.Question{PAN: q.PAN, Sequence: q.Sequence, Amount: c.Amount, STAN: int(time.Now().UnixNano() / 1e6 % 1e6), ICC: icc})
+	return api.CryptogramVerdict{Valid: r.IssuerData != nil, ResponseCode: r.Code, IssuerData: hex.EncodeToString(r.IssuerData)}, err
 }
 
 // readIssuer reads the authority's key of a data folder.

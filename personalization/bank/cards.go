@@ -9,6 +9,8 @@ import (
 	"errors"
 	"time"
 
+	"cardbureau/cardio/emv"
+	"cardbureau/cardio/tlv"
 	"cardbureau/personalization/binding"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/payment"
@@ -28,6 +30,48 @@ type Query struct {
 	ATC      uint16
 	Data     []byte // what the cryptogram is over: values of CDOL1, AIP, ATC, issuer application data
 	ARQC     []byte // 8 bytes
+	// ICC is the card's data as BER-TLV objects (ISO 8583 element 55), in place of
+	// ATC, Data and ARQC.
+	ICC []byte
+}
+
+// ErrICC means that the card's data lacks an object, or has one of another length
+// than the card's CDOL1 says.
+var ErrICC = errors.New("the card's data lacks what its cryptogram is over")
+
+// read fills a query from the card's data.
+func (q *Query) read(cdol1 []byte) error {
+	list, err := tlv.Parse(q.ICC)
+	if err != nil {
+		return ErrICC
+	}
+	have := map[tlv.Tag][]byte{}
+	for _, o := range list {
+		if _, twice := have[o.Tag]; twice {
+			return ErrICC
+		}
+		have[o.Tag] = o.Value
+	}
+	dol, err := emv.ParseDOL(cdol1)
+	if err != nil {
+		return err
+	}
+	var terminal []byte
+	for _, e := range dol {
+		v, ok := have[e.Tag]
+		if !ok || len(v) != e.Length {
+			return ErrICC
+		}
+		terminal = append(terminal, v...)
+	}
+	aip, atc, iad, cid := have[0x82], have[0x9F36], have[0x9F10], have[0x9F27]
+	q.ARQC = have[0x9F26]
+	if len(aip) != 2 || len(atc) != 2 || len(iad) == 0 || len(iad) > 32 || len(q.ARQC) != 8 || len(cid) > 0 && cid[0]&0xC0 != 0x80 {
+		return ErrICC
+	}
+	q.ATC = binary.BigEndian.Uint16(atc)
+	q.Data = Input(terminal, aip, q.ATC, iad)
+	return nil
 }
 
 // Response codes (ISO 8583 field 39).
@@ -75,6 +119,11 @@ func (s *Service) Authorize(ctx context.Context, q Query) (Verdict, error) {
 	scheme := s.Profiles.Payments[card.Scheme]
 	if scheme == nil {
 		return v, errors.New("the card's payment scheme is not known here any more")
+	}
+	if q.ICC != nil {
+		if err := q.read(scheme.CDOL1); err != nil {
+			return Verdict{}, err
+		}
 	}
 	pan, err := s.Vault.Open(ctx, vault.DataKey{Epoch: card.Epoch, Wrapped: card.Wrapped}, image.PANAAD(card.PANID, card.PersonID), card.PANSealed)
 	if err != nil {

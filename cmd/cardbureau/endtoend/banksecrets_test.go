@@ -24,8 +24,8 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 	h := newProductHouse(t, 5, "identity-bank", "CARDBUREAU_LOG=debug")
 	s := &secrets{house: h, t: t, needles: newNeedles()}
 	readers, _ := h.readers(1)
-	serve := h.start("serve", "--listen", "127.0.0.1:0", "--json")
-	var ready struct{ URL string }
+	serve := h.start("serve", "--listen", "127.0.0.1:0", "--iso8583", "127.0.0.1:0", "--json")
+	var ready struct{ URL, ISO8583 string }
 	if err := json.Unmarshal(bytes.SplitAfter(serve.ready(), []byte("\n"))[0], &ready); err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,16 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 	h.must(0, "bank", "bindings", "--out", filepath.Join(h.dir, "bindings"))
 	h.env = append(h.env, "CARDBUREAU_API_KEY="+s.apiKey)
 	h.must(0, "virtual", "pay", r.Cards[0], "--url", ready.URL)
+	for issuer, address := range map[string]string{"--url": ready.URL, "--switch": ready.ISO8583} {
+		var paid struct {
+			ARQCVerified bool
+			ResponseCode string
+			Approved     bool
+		}
+		if h.json(&paid, 0, "virtual", "pay", r.Cards[1], issuer, address); !paid.ARQCVerified || paid.ResponseCode != "78" || paid.Approved {
+			t.Errorf("%s: %+v", issuer, paid)
+		}
+	}
 	s.get(ready.URL + "/v1/bank/events")
 	s.post(ready.URL+"/v1/bank/match", "application/json", []byte(`{"panToken":"`+strings.Repeat("00", 16)+`","panSequence":1,"iban":"IR000000000000000000000000"}`))
 	h.must(0, "audit", "verify")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 )
 
 func TestAcceptTwice(t *testing.T) {
@@ -309,4 +310,18 @@ func TestImages(t *testing.T) {
 		t.Fatalf("failing twice: %v", err)
 	}
 	b.accept(b.known(b.request(3))) // a failed order is not open
+}
+
+// TestAnalyzed: PostgreSQL analyzes tables by itself while sessions live, which makes
+// functions look their row types up again.
+func TestAnalyzed(t *testing.T) {
+	b := newBench(t)
+	conn, err := pgx.Connect(b.ctx, b.url)
+	b.must(err)
+	defer conn.Close(b.ctx)
+	for n := range 8 {
+		b.accept(b.request(n))
+		_, err := conn.Exec(b.ctx, "SET ROLE cb_owner; ANALYZE cardbureau.record")
+		b.must(err)
+	}
 }

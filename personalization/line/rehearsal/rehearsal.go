@@ -117,9 +117,13 @@ type Reader struct {
 	Wrap func(*virtual.Chip) apdu.Card
 }
 
-// NewReader makes a reader that draws from the tray.
+// NewReader makes a reader that draws from the tray; nil: it never has a card.
 func NewReader(name string, t *Tray) *Reader {
-	return &Reader{name: name, tray: t, Encoder: encoder.New(&t.Stripes)}
+	r := &Reader{name: name, tray: t}
+	if t != nil {
+		r.Encoder = encoder.New(&t.Stripes)
+	}
+	return r
 }
 
 // Slot is the reader as a line takes it.

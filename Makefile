@@ -19,8 +19,14 @@ build: setup
 setup:
 	@scripts/setup
 
+# The identity card; then the card with a bank account: RSA-1408 and the longest key
+# that a card may have, each from a pool filled ahead and made for the card.
 bench: build
 	@$(BIN) bench
+	@$(BIN) bench --product identity-bank --cards 100 --pool 100
+	@$(BIN) bench --product identity-bank --cards 40 --pool 0
+	@$(BIN) bench --product identity-bank --cards 40 --pool 40 --bits 1976
+	@$(BIN) bench --product identity-bank --cards 20 --pool 0 --bits 1976
 
 lint: setup
 	@scripts/lint.sh

@@ -85,6 +85,7 @@ type Floors struct {
 // Result is a whole run.
 type Result struct {
 	Cards      int     `json:"cards"`
+	Bank       bool    `json:"bank,omitempty"` // the product has a bank account
 	Readers    int     `json:"readers"`
 	Intake     Phase   `json:"intake"`
 	Prepare    Phase   `json:"preparation"`
@@ -160,7 +161,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 }
 
 func (r *run) measure(ctx context.Context) (*Result, error) {
-	out := &Result{Cards: r.o.Cards, Readers: r.o.Readers}
+	out := &Result{Cards: r.o.Cards, Bank: len(r.b.Schemes()) > 0, Readers: r.o.Readers}
 	r.tell("drawing people and signing their records")
 	records, err := r.records(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@
 package stripe
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -179,6 +180,11 @@ func decode(n int, bits []byte) (text []byte, err error) {
 	}
 	if !ok || v != lrc {
 		return nil, ErrLRC
+	}
+	// A track that is read from its wrong end can begin like a whole one: the end
+	// sentinel of tracks 2 and 3 is the same in both directions.
+	if bytes.IndexByte(bits[at:], 1) >= 0 {
+		return nil, ErrSentinel
 	}
 	return text, nil
 }

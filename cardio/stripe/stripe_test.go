@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,10 @@ func TestRoundTrip(t *testing.T) {
 		for i, b := range bits {
 			back[len(bits)-1-i] = b
 		}
-		if got, err := stripe.Decode(n, back); err != nil || !bytes.Equal(got, text) {
+		// A backslash is an end sentinel backwards: a track 1 that begins with one may be
+		// whole in both directions. It is reserved for national letters, and on no card.
+		both := n == 1 && bytes.HasPrefix(text, []byte(`\`))
+		if got, err := stripe.Decode(n, back); !both && (err != nil || !bytes.Equal(got, text)) {
 			rt.Fatalf("swiped backwards: %q, %v", got, err)
 		}
 		at := rapid.IntRange(stripe.LeadingZeros, len(bits)-stripe.LeadingZeros-1).Draw(rt, "bit")
@@ -62,6 +66,20 @@ func TestRoundTrip(t *testing.T) {
 			rt.Fatal("a wrong bit was not seen")
 		}
 	})
+}
+
+// TestBackwards: what reads like an empty track from its wrong end is none.
+func TestBackwards(t *testing.T) {
+	for _, text := range []string{"4>4", "5892109900000018=3111201188780=4"} {
+		bits, err := stripe.Encode(2, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Reverse(bits)
+		if got, err := stripe.Decode(2, bits); err != nil || string(got) != text {
+			t.Errorf("%q became %q, %v", text, got, err)
+		}
+	}
 }
 
 // TestWrongLRC: every character is whole, and their sum is not.

@@ -2,6 +2,7 @@ package bureau_test
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/google/uuid"
@@ -21,6 +22,9 @@ func TestCrashAtEveryStripeStep(t *testing.T) {
 	issued := 0
 	for at := 3; at <= commands; at++ {
 		for _, f := range []encoder.Fault{encoder.Silence, encoder.Deaf} {
+			if os.Getenv("CARDBUREAU_TORTURE") == "" && (at%2 == 0) != (f == encoder.Deaf) {
+				continue // every second one
+			}
 			where := fmt.Sprintf("command %d, fault %d", at, f)
 			l, closeLine := w.line(t)
 			reader := rehearsal.NewReader("A", w.tray)

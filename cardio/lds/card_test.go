@@ -114,6 +114,8 @@ func newDocumentWith(t testing.TB, portrait int, chip lds.Cipher) document {
 		0x8004: private,
 		0x8005: append([]byte{3}, pin...),
 		0x8006: append([]byte{5}, puk...),
+		0x8007: bytes.Repeat([]byte{7}, 32),
+		0x8008: bytes.Repeat([]byte{8}, 32),
 	}
 	return d
 }

@@ -123,7 +123,7 @@ func TestServicesFileAndDG13(t *testing.T) {
 			t.Errorf("entitlement %d: %v", i, got[i])
 		}
 	}
-	dg13, err := DG13(HiddenFile{ServicesFID, file}, HiddenFile{0x0202, append([]byte("x"), file...)})
+	dg13, err := DG13(nil, HiddenFile{ServicesFID, file}, HiddenFile{0x0202, append([]byte("x"), file...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestServicesFileAndDG13(t *testing.T) {
 	if err := CheckHiddenFile(dg13[1:], HiddenFile{ServicesFID, file}); !errors.Is(err, ErrServices) {
 		t.Error(err)
 	}
-	if _, err := DG13(HiddenFile{ServicesFID, []byte("short")}); !errors.Is(err, ErrServices) {
+	if _, err := DG13(nil, HiddenFile{ServicesFID, []byte("short")}); !errors.Is(err, ErrServices) {
 		t.Error(err)
 	}
 	empty, err := ServicesFile(salt, nil)
@@ -205,11 +205,55 @@ func FuzzParseServicesFile(f *testing.F) {
 }
 
 func FuzzParseDG13(f *testing.F) {
-	dg13, _ := DG13(HiddenFile{ServicesFID, make([]byte, 40)})
+	dg13, _ := DG13(nil, HiddenFile{ServicesFID, make([]byte, 40)})
+	f.Add(dg13)
+	point, _ := hex.DecodeString("04" + generatorP256)
+	dg13, _ = DG13([]HolderKey{{PairingKeyReference, point}, {ReceiptKeyReference, point}}, HiddenFile{ServicesFID, make([]byte, 40)})
 	f.Add(dg13)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if list, err := ParseDG13(b); err != nil && (!errors.Is(err, ErrServices) || list != nil) {
 			t.Fatal(list, err)
 		}
 	})
+}
+
+// generatorP256 is the base point of P-256 (SEC 2, clause 2.4.2).
+const generatorP256 = "6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296" +
+	"4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5"
+
+// TestHolderKeys writes the holder's keys into DG13, and reads them.
+func TestHolderKeys(t *testing.T) {
+	point, _ := hex.DecodeString("04" + generatorP256)
+	keys := []HolderKey{{PairingKeyReference, point}, {ReceiptKeyReference, point}}
+	file := HiddenFile{ServicesFID, make([]byte, 40)}
+	dg13, err := DG13(keys, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckHiddenFile(dg13, file); err != nil {
+		t.Error(err)
+	}
+	content, err := ParseDG13(dg13)
+	if err != nil || len(content.Keys) != 2 {
+		t.Fatal(content, err)
+	}
+	for _, want := range keys {
+		if k, ok := content.Key(want.Reference); !ok || !bytes.Equal(k.Point, want.Point) {
+			t.Errorf("key %02X: %v", want.Reference, k)
+		}
+	}
+	if _, ok := content.Key(1); ok {
+		t.Error("a key that nobody wrote")
+	}
+	off := bytes.Clone(point)
+	off[64] ^= 1
+	for _, bad := range [][]HolderKey{{{2, off}}, {{2, point[1:]}}} {
+		if _, err := DG13(bad, file); !errors.Is(err, ErrServices) {
+			t.Error(err)
+		}
+	}
+	twice, _ := DG13([]HolderKey{{2, point}, {2, point}}, file)
+	if _, err := ParseDG13(twice); !errors.Is(err, ErrServices) {
+		t.Error(err)
+	}
 }

@@ -2,8 +2,6 @@ package identity
 
 import (
 	"bytes"
-	"crypto/subtle"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,10 +20,11 @@ const (
 	// BindingFID is the file identifier of the bank's binding. Its signature is what
 	// nobody can guess of it.
 	BindingFID = 0x0202
+	// PairingFID is the file identifier of the SIM pairing's record, which is written
+	// while the card is in use: its signature vouches for it, not DG13.
+	PairingFID = 0x0203
 	// SaltSize is the size in bytes of the salt that a hidden file begins with.
 	SaltSize = 32
-
-	hiddenVersion = 0
 )
 
 // ErrServices marks bytes that are no services file or no DG13 of this package.
@@ -133,85 +132,4 @@ func storedDate(b []byte, present bool) (string, error) {
 		return "", fmt.Errorf("%w: an entitlement's date is no date", ErrServices)
 	}
 	return t.Format(time.DateOnly), nil
-}
-
-// HiddenFile is a file that only the holder's PIN opens. Its content must hold
-// a random salt of its own: see ServicesFile.
-type HiddenFile struct {
-	FID     uint16 // file identifier
-	Content []byte // the whole file
-}
-
-// HiddenDigest is a hidden file's line in DG13.
-type HiddenDigest struct {
-	FID    uint16
-	Digest []byte // SHA-256 of the whole file, 32 bytes
-}
-
-// DG13 builds EF.DG13, which Doc 9303-10 leaves to the issuer: the digests of
-// the files behind the holder's PIN, so that the document security object
-// vouches for them while hiding them.
-//
-//	DG13        ::= [APPLICATION 13] IMPLICIT HiddenFiles   -- tag 6D
-//	HiddenFiles ::= SEQUENCE {
-//	  version        INTEGER (0),
-//	  hashAlgorithm  AlgorithmIdentifier,                   -- SHA-256
-//	  files          SEQUENCE OF SEQUENCE {
-//	    fileIdentifier  OCTET STRING (SIZE (2)),
-//	    digest          OCTET STRING (SIZE (32)) } }
-func DG13(files ...HiddenFile) ([]byte, error) {
-	var list []byte
-	for _, f := range files {
-		if len(f.Content) < SaltSize {
-			return nil, fmt.Errorf("%w: file %04X is too short to be salted", ErrServices, f.FID)
-		}
-		list = append(list, sequence(octets([]byte{byte(f.FID >> 8), byte(f.FID)}), octets(Hash(f.Content)))...)
-	}
-	return tlv.Encode(0x6D, number(hiddenVersion), sequence(oid(oidSHA256)), sequence(list)), nil
-}
-
-// ParseDG13 reads what DG13 wrote. Errors match ErrServices.
-func ParseDG13(file []byte) ([]HiddenDigest, error) {
-	in := cryptobyte.String(file)
-	var body, algorithm, list cryptobyte.String
-	var version int
-	var hash asn1.ObjectIdentifier
-	if !in.ReadASN1(&body, 0x6D) || !in.Empty() ||
-		!body.ReadASN1Integer(&version) || version != hiddenVersion ||
-		!body.ReadASN1(&algorithm, cbasn1.SEQUENCE) ||
-		!algorithm.ReadASN1ObjectIdentifier(&hash) || !algorithm.Empty() || !hash.Equal(oidSHA256) ||
-		!body.ReadASN1(&list, cbasn1.SEQUENCE) || !body.Empty() {
-		return nil, fmt.Errorf("%w: the structure is another", ErrServices)
-	}
-	var out []HiddenDigest
-	for !list.Empty() {
-		var one cryptobyte.String
-		var fid, digest []byte
-		if !list.ReadASN1(&one, cbasn1.SEQUENCE) ||
-			!one.ReadASN1Bytes(&fid, cbasn1.OCTET_STRING) || len(fid) != 2 ||
-			!one.ReadASN1Bytes(&digest, cbasn1.OCTET_STRING) || len(digest) != 32 || !one.Empty() {
-			return nil, fmt.Errorf("%w: a file's line is unreadable", ErrServices)
-		}
-		out = append(out, HiddenDigest{FID: uint16(fid[0])<<8 | uint16(fid[1]), Digest: digest})
-	}
-	return out, nil
-}
-
-// CheckHiddenFile compares a file with its digest in an EF.DG13 that the
-// document security object has vouched for. Errors match ErrHiddenFile, or
-// ErrServices where DG13 is unreadable.
-func CheckHiddenFile(dg13 []byte, f HiddenFile) error {
-	digests, err := ParseDG13(dg13)
-	if err != nil {
-		return err
-	}
-	for _, d := range digests {
-		if d.FID == f.FID {
-			if subtle.ConstantTimeCompare(d.Digest, Hash(f.Content)) == 1 {
-				return nil
-			}
-			return fmt.Errorf("%w: file %04X", ErrHiddenFile, f.FID)
-		}
-	}
-	return fmt.Errorf("%w: file %04X is not listed", ErrHiddenFile, f.FID)
 }

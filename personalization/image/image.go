@@ -15,6 +15,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/uuid"
 
+	"cardbureau/personalization/identity"
 	"cardbureau/personalization/profile"
 	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
@@ -44,6 +45,8 @@ type content struct {
 	Files          map[string][]byte `cbor:"6,keyasint"` // "dg1", "com", …: whole elementary files
 	ChipKey        []byte            `cbor:"7,keyasint"` // chip authentication public key, 65 bytes; nil: none
 	ActiveKey      []byte            `cbor:"8,keyasint"` // active authentication public key, SubjectPublicKeyInfo in DER; nil: none
+	// HolderKeys are the keys with which the chip signs for its holder.
+	HolderKeys []identity.HolderKey `cbor:"9,keyasint,omitempty"`
 }
 
 // String names the card and shows nothing of the person.

@@ -193,11 +193,18 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 	if product.Has(15) {
 		request.ActiveAuthentication = activeKeyBits
 	}
+	request.HolderKeys = p.Profiles.Writes(product, "secret.pairing-key") && p.Profiles.Writes(product, "secret.receipt-key")
 	secrets, err := p.Vault.NewCardSecrets(ctx, request)
 	if err != nil {
 		return store.Image{}, nil, fmt.Errorf("card secrets: %w", err)
 	}
 	im.Secrets, c.ActiveKey = secrets.Sealed, secrets.ActivePublicKey
+	if request.HolderKeys {
+		c.HolderKeys = []identity.HolderKey{
+			{Reference: identity.PairingKeyReference, Point: secrets.PairingPublicKey},
+			{Reference: identity.ReceiptKeyReference, Point: secrets.ReceiptPublicKey},
+		}
+	}
 	if p.Profiles.ProvenBy(product, "chip-authentication") {
 		c.ChipKey = secrets.ChipPublicKey
 	}
@@ -280,7 +287,7 @@ func dataGroup(n int, r *record.Record, c content, behind []identity.HiddenFile)
 	case 11:
 		return identity.DG11(details(r))
 	case 13:
-		return identity.DG13(behind...)
+		return identity.DG13(c.HolderKeys, behind...)
 	case 14:
 		return identity.DG14(c.ChipKey)
 	case 15:

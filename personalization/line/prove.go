@@ -17,7 +17,6 @@ import (
 	"cardbureau/cardio/lds/proof"
 	"cardbureau/cardio/lds/sod"
 	"cardbureau/cardio/tlv"
-	"cardbureau/personalization/identity"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/profile"
 )
@@ -334,50 +333,6 @@ func (p *prover) passive(read [][]byte, names []string) error {
 	}
 	if groups != len(object.Hashes) {
 		return notProven("EF.SOD vouches for %d data groups, the card has %d", len(object.Hashes), groups)
-	}
-	return nil
-}
-
-// vouched checks that the signed DG13 vouches for the files behind the holder's
-// PIN, which nobody else can compare.
-func (p *prover) vouched() error {
-	for _, f := range p.image.Hidden() {
-		if err := identity.CheckHiddenFile(p.image.Files["dg13"], f); err != nil {
-			return notProven("DG13: %w", err)
-		}
-	}
-	return nil
-}
-
-// behindPIN verifies the transport PIN and reads the files that it opens until the
-// card is locked.
-func (p *prover) behindPIN(ctx context.Context, sm *lds.SecureMessaging) error {
-	pin, err := p.line.Vault.TransportPIN(ctx, p.image.Key, p.image.SecretsAAD, p.image.Secrets)
-	if err != nil {
-		return fmt.Errorf("transport PIN: %w", err)
-	}
-	defer pin.Zero()
-	files := p.image.Hidden()
-	for _, f := range files { // until a PIN is given, each must be closed
-		_, err := p.reader(sm).Files(ctx, lds.File{ID: f.FID, Size: len(f.Content)})
-		switch {
-		case err == nil:
-			return notProven("file %04X can be read without the holder's PIN", f.FID)
-		case !errors.Is(err, apdu.SWSecurityStatusNotSatisfied):
-			return failed(fmt.Errorf("file %04X without the holder's PIN: %w", f.FID, err))
-		}
-	}
-	if err := lds.VerifyPIN(ctx, sm, lds.HolderPIN, pin); err != nil {
-		return failed(fmt.Errorf("transport PIN: %w", err))
-	}
-	for _, f := range files {
-		read, err := p.reader(sm).Files(ctx, lds.File{ID: f.FID, Size: len(f.Content)})
-		if err != nil {
-			return failed(fmt.Errorf("file %04X: %w", f.FID, err))
-		}
-		if !bytes.Equal(read[0], f.Content) {
-			return notProven("file %04X is not what was written", f.FID)
-		}
 	}
 	return nil
 }

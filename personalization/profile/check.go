@@ -117,6 +117,7 @@ var elements = []string{
 	"secret.emv-keys", "secret.emv-dn", "secret.emv-pin-block", "secret.emv-exponent", "secret.emv-modulus",
 	"secret.emv-qinv", "secret.emv-dq", "secret.emv-dp", "secret.emv-q", "secret.emv-p",
 	"secret.bac", "secret.pace-mrz", "secret.pace-can", "secret.chip-authentication", "secret.pin", "secret.puk",
+	"secret.pairing-key", "secret.receipt-key",
 	"secret.mrz-document-number", "secret.mrz-birth-date", "secret.mrz-expiry-date",
 	"secret.can-digits", "secret.pin-digits", "secret.puk-digits",
 	"secret.aa-modulus", "secret.aa-private-exponent",

@@ -133,7 +133,7 @@ func (c *memoryChannel) component(ctx context.Context, key []byte) (p gp.KeyComp
 // cardImage is one card's image: the same for every run.
 var cardImage = map[string][]byte{
 	"bac": bytes.Repeat([]byte{1}, 32), "pace-mrz": bytes.Repeat([]byte{2}, 20), "pace-can": []byte("123456"),
-	"chip-authentication": append(make([]byte, 31), 7), "pin": []byte("\x03482913"), "puk": []byte("\x0a71839204"),
+	"chip-authentication": append(make([]byte, 31), 7), "pairing-key": append(make([]byte, 31), 8), "receipt-key": append(make([]byte, 31), 9), "pin": []byte("\x03482913"), "puk": []byte("\x0a71839204"),
 	"mrz-document-number": []byte("4KD82MRXB"), "mrz-birth-date": []byte("900101"), "mrz-expiry-date": []byte("301231"),
 	"can-digits": []byte("123456"), "aa-modulus": append([]byte{0xC1}, bytes.Repeat([]byte{0x35}, 127)...),
 	"aa-private-exponent": append([]byte{0x41}, bytes.Repeat([]byte{0x53}, 127)...),

@@ -61,7 +61,7 @@ type softChannel struct{ *gp.SCP03 }
 
 var secrets = map[string][]byte{
 	"bac": bytes.Repeat([]byte{1}, 32), "pace-mrz": bytes.Repeat([]byte{2}, 20), "pace-can": []byte("123456"),
-	"chip-authentication": append(make([]byte, 31), 7), "pin": []byte("\x03482913"), "puk": []byte("\x0a71839204"),
+	"chip-authentication": append(make([]byte, 31), 7), "pairing-key": append(make([]byte, 31), 8), "receipt-key": append(make([]byte, 31), 9), "pin": []byte("\x03482913"), "puk": []byte("\x0a71839204"),
 }
 
 func (c *softChannel) EncipherSecrets(ctx context.Context, names []string) (map[string][]byte, error) {

@@ -126,6 +126,8 @@ type CardSecretsRequest struct {
 	// ActiveAuthentication is the length in bits of the RSA key of active
 	// authentication: 0 for none, or 1024.
 	ActiveAuthentication int
+	// HolderKeys asks for the keys with which the chip signs for its holder.
+	HolderKeys bool
 }
 
 // Names of the elements of a card's secrets.
@@ -136,6 +138,8 @@ const (
 	SecretChipAuthentication = "chip-authentication" // private scalar on P-256, 32 bytes
 	SecretPIN                = "pin"                 // try limit, then 6 ASCII digits
 	SecretPUK                = "puk"                 // try limit, then 8 ASCII digits
+	SecretPairingKey         = "pairing-key"         // signs SIM pairings, private scalar on P-256, 32 bytes
+	SecretReceiptKey         = "receipt-key"         // signs receipts, private scalar on P-256, 32 bytes
 
 	// Of the RSA key of active authentication, where the request asked for one.
 	SecretAAModulus         = "aa-modulus"          // 128 bytes, which DG15 has too
@@ -166,6 +170,10 @@ type CardSecrets struct {
 	// ActivePublicKey is that of active authentication, SubjectPublicKeyInfo,
 	// DER; nil where none was asked for.
 	ActivePublicKey []byte
+	// PairingPublicKey and ReceiptPublicKey are the holder's, uncompressed points on
+	// P-256, 65 bytes; nil where none were asked for.
+	PairingPublicKey []byte
+	ReceiptPublicKey []byte
 }
 
 // SODRequest asks for a signature over data group hashes.

@@ -76,6 +76,13 @@ func (s *Service) newCardSecrets(ctx context.Context, in *CardSecretsRequest) (*
 			return nil, err
 		}
 	}
+	if in.HolderKeys {
+		for name, public := range map[string]*[]byte{SecretPairingKey: &out.PairingPublicKey, SecretReceiptKey: &out.ReceiptPublicKey} {
+			if e[name], *public, err = chipKey(random); err != nil {
+				return nil, err
+			}
+		}
+	}
 	plain, err := cbor.Marshal(map[string][]byte(e))
 	if err != nil {
 		return nil, fmt.Errorf("encode the card's secrets: %w", err)

@@ -36,6 +36,7 @@ const (
 	insVerify               = 0x20
 	insManageSecurity       = 0x22
 	insChangeReference      = 0x24
+	insPerformSecurity      = 0x2A
 	insResetRetryCounter    = 0x2C
 	insExternalAuthenticate = 0x82
 	insGetChallenge         = 0x84
@@ -45,6 +46,7 @@ const (
 	insReadBinaryOdd        = 0xB1
 	insGetData              = 0xCA
 	insGetDataOdd           = 0xCB
+	insUpdateBinary         = 0xD6
 )
 
 // secured is a command in plain, as it came or unwrapped.
@@ -72,6 +74,8 @@ type Applet struct {
 	challenge []byte   // RND.IC of the command before, for Basic Access Control
 	general   exchange // what GENERAL AUTHENTICATE is about
 	pinOK     bool
+	consent   bool // a verification of the PIN that no signature has used
+	signer    byte // reference of the key that signs; 0: none chosen
 
 	stream stream
 
@@ -119,7 +123,7 @@ func (a *Applet) reset() { *a = Applet{domain: a.domain} }
 // closeSession ends secure messaging and what it allowed.
 func (a *Applet) closeSession() {
 	a.session, a.renewed = nil, nil
-	a.pinOK = false
+	a.forgetPIN()
 	a.current, a.content = file{}, nil
 }
 
@@ -212,6 +216,10 @@ func (a *Applet) dispatch(e virtual.Env, c secured) ([]byte, apdu.StatusWord) {
 		return a.verify(e, c)
 	case insChangeReference:
 		return a.changeReference(e, c)
+	case insPerformSecurity:
+		return a.sign(e, c)
+	case insUpdateBinary:
+		return a.updateBinary(e, c)
 	case insResetRetryCounter:
 		return a.resetRetryCounter(e, c)
 	case insGetData, insGetDataOdd:

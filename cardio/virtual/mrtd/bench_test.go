@@ -222,6 +222,8 @@ func (h holder) secrets() []grouping {
 		{dgiChipKey, h.private},
 		{dgiPIN, append([]byte{3}, h.pin...)},
 		{dgiPUK, append([]byte{5}, h.puk...)},
+		{dgiPairingKey, h.private},
+		{dgiReceiptKey, bytes.Repeat([]byte{7}, 32)},
 	}
 }
 

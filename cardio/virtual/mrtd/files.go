@@ -24,10 +24,11 @@ const (
 	fidDG16       fid = 0x0110
 	fidServices   fid = 0x0201
 	fidBinding    fid = 0x0202
+	fidPairing    fid = 0x0203 // written while the card is in use
 )
 
 // hidden reports whether a file is behind the holder's PIN.
-func (id fid) hidden() bool { return id == fidServices || id == fidBinding }
+func (id fid) hidden() bool { return id >= fidServices && id <= fidPairing }
 
 // file is an elementary file: a transparent EF with a short identifier (0:
 // none).
@@ -38,7 +39,8 @@ type file struct {
 
 // findFile gives the file of an identifier that can be in a directory: in the
 // master file EF.CardAccess, in the application those of LDS1 (Doc 9303-10
-// clause 3.11), the services file and the bank's binding.
+// clause 3.11), the services file, the bank's binding and
+// the pairing record.
 func findFile(at directory, id fid) (file, bool) {
 	switch {
 	case at == masterFile && id == fidCardAccess:
@@ -61,7 +63,7 @@ func (id fid) key() string { return fmt.Sprintf("ef/%04X", uint16(id)) }
 // mayRead is the access rule of a file. EF.CardAccess is open; everything
 // else needs BAC or PACE. DG3 and DG4 need terminal authentication on top
 // (Doc 9303-11 clause 7.1), which this chip does not offer: they are never
-// read. The services file and the bank's binding need the holder's PIN, and not the
+// read. The files from 0201 on need the holder's PIN, and not the
 // transport PIN once the card is complete.
 func (a *Applet) mayRead(e virtual.Env, f file) apdu.StatusWord {
 	switch {
@@ -90,6 +92,9 @@ func (a *Applet) open(e virtual.Env, f file) apdu.StatusWord {
 		return sw
 	}
 	content := e.Memory().Get(f.id.key())
+	if f.id == fidPairing {
+		content = pairingFile(e)
+	}
 	if len(content) == 0 {
 		return apdu.SWFileNotFound
 	}
@@ -125,7 +130,8 @@ func (a *Applet) selectFile(e virtual.Env, c secured) ([]byte, apdu.StatusWord) 
 		if !isAID(c.Data) {
 			return nil, apdu.SWFileNotFound
 		}
-		a.at, a.current, a.content, a.pinOK = application, file{}, nil, false
+		a.at, a.current, a.content = application, file{}, nil
+		a.forgetPIN()
 		return selectAnswer(c.Command, applicationFCI)
 	case selectAny, selectEF, selectFromMF:
 	default:
@@ -157,7 +163,8 @@ func (a *Applet) selectFile(e virtual.Env, c secured) ([]byte, apdu.StatusWord) 
 }
 
 func (a *Applet) selectMasterFile(c secured) ([]byte, apdu.StatusWord) {
-	a.at, a.current, a.content, a.pinOK = masterFile, file{}, nil, false
+	a.at, a.current, a.content = masterFile, file{}, nil
+	a.forgetPIN()
 	return selectAnswer(c.Command, func() []byte {
 		out := tlv.Encode(0x82, []byte{0x38}) // a DF, not shareable
 		return tlv.Append(out, 0x83, []byte{byte(fidMasterFile >> 8), byte(fidMasterFile & 0xFF)})

@@ -14,13 +14,15 @@ type dgi uint16
 
 // Data groupings of the dialect. Those of files have the file's identifier.
 const (
-	dgiBACKeys  dgi = 0x8001 // K_Enc ‖ K_MAC, 3DES, 32 bytes
-	dgiPACEMRZ  dgi = 0x8002 // SHA-1 of the MRZ information, 20 bytes
-	dgiPACECAN  dgi = 0x8003 // 6 ASCII digits
-	dgiChipKey  dgi = 0x8004 // private key of chip authentication, P-256, 32 bytes
-	dgiPIN      dgi = 0x8005 // try limit, 6 to 8 ASCII digits
-	dgiPUK      dgi = 0x8006 // try limit, 8 ASCII digits
-	dgiComplete dgi = 0x7FFF // empty
+	dgiBACKeys    dgi = 0x8001 // K_Enc ‖ K_MAC, 3DES, 32 bytes
+	dgiPACEMRZ    dgi = 0x8002 // SHA-1 of the MRZ information, 20 bytes
+	dgiPACECAN    dgi = 0x8003 // 6 ASCII digits
+	dgiChipKey    dgi = 0x8004 // private key of chip authentication, P-256, 32 bytes
+	dgiPIN        dgi = 0x8005 // try limit, 6 to 8 ASCII digits
+	dgiPUK        dgi = 0x8006 // try limit, 8 ASCII digits
+	dgiPairingKey dgi = 0x8007 // private key that signs SIM pairings, P-256, 32 bytes
+	dgiReceiptKey dgi = 0x8008 // private key that signs receipts, P-256, 32 bytes
+	dgiComplete   dgi = 0x7FFF // empty
 )
 
 // maxFile is the greatest file in bytes: what READ BINARY with even INS
@@ -35,14 +37,14 @@ const maxTries = 15
 
 const canSize = 6
 
-func (d dgi) secret() bool { return d >= dgiBACKeys && d <= dgiPUK }
+func (d dgi) secret() bool { return d >= dgiBACKeys && d <= dgiReceiptKey }
 
 func (d dgi) file() bool {
 	if _, ok := findFile(masterFile, fid(d)); ok {
 		return true
 	}
 	_, ok := findFile(application, fid(d))
-	return ok
+	return ok && fid(d) != fidPairing
 }
 
 // key is where a secret lies in the chip's memory.
@@ -86,6 +88,8 @@ const (
 //	8004  private key of chip authentication, P-256  32 bytes
 //	8005  try limit 1 … 15 ‖ transport PIN           1 + 6 … 8 ASCII digits
 //	8006  try limit 1 … 15 ‖ unblocking key          1 + 8 ASCII digits
+//	8007  private key of SIM pairing, P-256          32 bytes
+//	8008  private key of receipts, P-256             32 bytes
 //	7FFF  completion, empty, a sequence of its own
 //
 // With P1 b7 b6 = 11 every value is padded with 80 00 … to whole blocks, of 16
@@ -94,7 +98,7 @@ const (
 //
 // Completion is refused with 6985 unless EF.COM, EF.SOD, DG1, DG2 and
 // EF.CardAccess are there, 8001 to 8003, 8004 where there is a DG14, and 8005
-// and 8006 where there is a file behind the PIN. After it everything is refused
+// and 8006 where there is a file behind the PIN or a key of the holder's. After it everything is refused
 // with 6985. Other refusals: 6A88 unknown data grouping, 6A80 wrong length or
 // content, 6A86 other formats in P1. A refusal ends the sequence.
 func (a *Applet) StoreData(e virtual.Env, p1, p2 byte, data []byte) ([]byte, apdu.StatusWord) {
@@ -233,7 +237,7 @@ func validSecret(id dgi, value []byte) bool {
 		return len(value) == 20
 	case dgiPACECAN:
 		return len(value) == canSize && allDigits(value)
-	case dgiChipKey:
+	case dgiChipKey, dgiPairingKey, dgiReceiptKey:
 		return icao.ScalarIn(value, icao.P256Order)
 	case dgiPIN:
 		return len(value) > 0 && validLimit(value[0]) && validPIN(value[1:])
@@ -260,7 +264,7 @@ func (a *Applet) finish(e virtual.Env) apdu.StatusWord {
 	if has(fidDG14.key()) && !has(dgiChipKey.key()) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
-	if (has(fidServices.key()) || has(fidBinding.key())) && (!has(dgiPIN.key()) || !has(dgiPUK.key())) {
+	if (has(fidServices.key()) || has(fidBinding.key()) || has(dgiPairingKey.key()) || has(dgiReceiptKey.key())) && (!has(dgiPIN.key()) || !has(dgiPUK.key())) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
 	if err := e.SetLifeCycle(LifeCycleComplete); err != nil {

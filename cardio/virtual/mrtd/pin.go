@@ -61,6 +61,9 @@ func (p *pin) try(e virtual.Env, where dgi, guess []byte) apdu.StatusWord {
 	return apdu.SWSuccess
 }
 
+// forgetPIN ends what a verification of the PIN allowed.
+func (a *Applet) forgetPIN() { a.pinOK, a.consent, a.signer = false, false, 0 }
+
 func allDigits(b []byte) bool {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -109,7 +112,7 @@ func (a *Applet) verify(e virtual.Env, c secured) ([]byte, apdu.StatusWord) {
 		return nil, apdu.SWWrongData
 	}
 	sw = p.try(e, dgiPIN, c.Data)
-	a.pinOK = sw.OK()
+	a.pinOK, a.consent = sw.OK(), sw.OK()
 	return nil, sw
 }
 
@@ -130,14 +133,14 @@ func (a *Applet) changeReference(e virtual.Env, c secured) ([]byte, apdu.StatusW
 	}
 	old, fresh := c.Data[:n], c.Data[n:]
 	if sw = p.try(e, dgiPIN, old); !sw.OK() {
-		a.pinOK = false
+		a.forgetPIN()
 		return nil, sw
 	}
 	if subtle.ConstantTimeCompare(old, fresh) == 1 {
 		return nil, apdu.SWWrongData
 	}
 	a.replacePIN(e, p, fresh)
-	a.pinOK = true
+	a.pinOK, a.consent = true, true
 	return nil, apdu.SWSuccess
 }
 
@@ -158,7 +161,7 @@ func (a *Applet) resetRetryCounter(e virtual.Env, c secured) ([]byte, apdu.Statu
 	if len(c.Data) < pukSize+minPIN || !validPIN(c.Data[pukSize:]) || !allDigits(c.Data) {
 		return nil, apdu.SWWrongData
 	}
-	a.pinOK = false
+	a.forgetPIN()
 	if sw = puk.try(e, dgiPUK, c.Data[:pukSize]); !sw.OK() {
 		return nil, sw
 	}

@@ -20,7 +20,7 @@ func TestPersonalizationRefused(t *testing.T) {
 	}{
 		"unknown":                 {grouping{0x0203, []byte{1}}, false, apdu.SWReferencedDataNotFound},
 		"DG17":                    {grouping{0x0111, []byte{1}}, false, apdu.SWReferencedDataNotFound},
-		"unknown secret":          {grouping{0x8007, []byte{1}}, true, apdu.SWReferencedDataNotFound},
+		"unknown secret":          {grouping{0x8009, []byte{1}}, true, apdu.SWReferencedDataNotFound},
 		"empty file":              {grouping{dgi(fidDG1), nil}, false, apdu.SWWrongData},
 		"empty file enciphered":   {grouping{dgi(fidDG1), nil}, true, apdu.SWWrongData},
 		"too long a file":         {grouping{dgi(fidDG2), make([]byte, maxFile+1)}, false, apdu.SWWrongData},
@@ -137,7 +137,9 @@ func TestCompletion(t *testing.T) {
 
 	// Neither DG14 nor a services file: no chip key, no PIN is asked for.
 	c, _ = personalized(t)
-	for _, key := range []string{fidDG14.key(), fidServices.key(), dgiChipKey.key(), dgiPIN.key(), dgiPUK.key()} {
+	for _, key := range []string{
+		fidDG14.key(), fidServices.key(), dgiChipKey.key(), dgiPIN.key(), dgiPUK.key(), dgiPairingKey.key(), dgiReceiptKey.key(),
+	} {
 		c.Memory().Delete(key)
 	}
 	must(t, c.complete(), apdu.SWSuccess)

@@ -73,6 +73,8 @@ func (a *Applet) manageSecurity(e virtual.Env, c secured) ([]byte, apdu.StatusWo
 		return nil, a.prepareChipAuthentication(e, values)
 	case setKeyAgreement:
 		return nil, a.agreeKey(e, values)
+	case setSignature:
+		return nil, a.chooseKey(e, values)
 	}
 	return nil, apdu.SWIncorrectP1P2
 }

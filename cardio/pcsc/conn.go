@@ -223,3 +223,24 @@ func (c *Conn) Close(d Disposition) error {
 	}
 	return nil
 }
+
+// Control sends a control code to the reader (SCardControl). After an error the state
+// of the card is not known: apdu.ErrInDoubt. within is how long the reader may take,
+// a person at its keys included.
+func (c *Conn) Control(ctx context.Context, code uint32, in []byte, within time.Duration) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken != nil {
+		return nil, fmt.Errorf("nothing is sent to the reader %s: %w", c.reader, c.broken)
+	}
+	var answer []byte
+	err := c.context.worker.do(ctx, within, func() error {
+		out, err := c.card.Control(code, in)
+		answer = append([]byte(nil), out...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reader %s: %w: %w", c.reader, apdu.ErrInDoubt, translate(err))
+	}
+	return answer, nil
+}

@@ -25,16 +25,16 @@ import (
 	"cardbureau/personalization/vault"
 )
 
-// desk is a bureau on which commands are run as processes.
-type desk struct {
+// house is a bureau on which commands are run as processes.
+type house struct {
 	*testing.T
 	dir  string
 	self string
 	rack rack.Client
 }
 
-// newDesk makes a bureau with three blanks and one virtual reader.
-func newDesk(t *testing.T) *desk {
+// newHouse makes a bureau with three blanks and one virtual reader.
+func newHouse(t *testing.T) *house {
 	self, err := exec.LookPath("cardbureau")
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &desk{T: t, dir: dir, self: self}
+	d := &house{T: t, dir: dir, self: self}
 	d.want(0, "", "init")
 	var delivery struct{ Delivery string }
 	d.parse(d.want(0, "", "virtual", "blanks", "3", "--json"), &delivery)
@@ -58,14 +58,14 @@ func newDesk(t *testing.T) *desk {
 	return d
 }
 
-func (d *desk) command(args ...string) *exec.Cmd {
+func (d *house) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(d.self, append(args, "--data", d.dir)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }
 
 // want runs a command that must end with a status and returns what it printed.
-func (d *desk) want(status int, stdin string, args ...string) string {
+func (d *house) want(status int, stdin string, args ...string) string {
 	d.Helper()
 	cmd := d.command(args...)
 	var out, errs bytes.Buffer
@@ -83,7 +83,7 @@ func (d *desk) want(status int, stdin string, args ...string) string {
 
 // background starts a command that goes on and returns its output after its
 // first line; it is stopped at the end.
-func (d *desk) background(args ...string) (cmd *exec.Cmd, lines *bufio.Scanner) {
+func (d *house) background(args ...string) (cmd *exec.Cmd, lines *bufio.Scanner) {
 	d.Helper()
 	cmd = d.command(args...)
 	out, err := cmd.StdoutPipe()
@@ -113,14 +113,14 @@ func (d *desk) background(args ...string) (cmd *exec.Cmd, lines *bufio.Scanner) 
 	return cmd, lines
 }
 
-func (d *desk) parse(text string, v any) {
+func (d *house) parse(text string, v any) {
 	d.Helper()
 	if err := json.Unmarshal([]byte(text), v); err != nil {
 		d.Fatalf("%v: %s", err, text)
 	}
 }
 
-func (d *desk) order(q rack.Request) {
+func (d *house) order(q rack.Request) {
 	d.Helper()
 	ctx, cancel := context.WithTimeout(d.Context(), time.Minute)
 	defer cancel()
@@ -130,7 +130,7 @@ func (d *desk) order(q rack.Request) {
 }
 
 // torn begins a card and kills the line at a command of it.
-func (d *desk) torn(records string, at int) {
+func (d *house) torn(records string, at int) {
 	d.Helper()
 	d.order(rack.Request{Op: "hold", At: at})
 	issue := d.command("issue", records)
@@ -151,7 +151,7 @@ func (d *desk) torn(records string, at int) {
 }
 
 // printed is what stands on an issued card.
-func (d *desk) printed(number string) *image.Image {
+func (d *house) printed(number string) *image.Image {
 	d.Helper()
 	ctx := d.Context()
 	b, err := bureau.Open(ctx, d.dir, bureau.Options{Agent: []string{d.self, "hsm", "agent"}})
@@ -177,7 +177,7 @@ func (d *desk) printed(number string) *image.Image {
 // TestCardsAtHand follows a card that was torn in the middle: it is seen to be
 // in doubt, finished, counted, and verified by whoever holds it.
 func TestCardsAtHand(t *testing.T) {
-	d := newDesk(t)
+	d := newHouse(t)
 	records := filepath.Join(d.dir, "records.jws")
 	if err := os.WriteFile(records, []byte(d.want(0, "", "virtual", "records", "1")), 0o600); err != nil {
 		t.Fatal(err)
@@ -211,10 +211,11 @@ func TestCardsAtHand(t *testing.T) {
 	d.verify(e.Card)
 	d.sheet()
 	d.watch(e.Serial)
+	d.handOver(e.Card)
 }
 
 // verify checks the card in the reader in every way.
-func (d *desk) verify(number string) {
+func (d *house) verify(number string) {
 	im := d.printed(number)
 	out := d.want(0, im.CAN+"\n", "card", "verify", "--can", "-")
 	for _, name := range []string{"access.pace", "sod.chain", "sod.revocation", "hash.dg2", "chip-authentication", "dg1.date-of-expiry"} {
@@ -274,7 +275,7 @@ func (d *desk) verify(number string) {
 }
 
 // sheet prints the shift, closes it, and prints it again.
-func (d *desk) sheet() {
+func (d *house) sheet() {
 	var told struct {
 		Shift    int64
 		Closed   bool
@@ -302,7 +303,7 @@ func (d *desk) sheet() {
 }
 
 // watch sees the card go and come back.
-func (d *desk) watch(serial string) {
+func (d *house) watch(serial string) {
 	var row readerRow
 	first, _, _ := strings.Cut(d.want(0, "", "reader", "list", "--identify", "--json"), "\n")
 	d.parse(first, &row)

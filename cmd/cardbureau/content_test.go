@@ -22,7 +22,7 @@ const (
 )
 
 // capFile writes a CAP file with code of a size.
-func (d *desk) capFile(name string, code int) string {
+func (d *house) capFile(name string, code int) string {
 	d.Helper()
 	jar, err := captest.File{
 		Package: []byte{0xF0, 0, 0, 0, 1}, Applet: []byte{0xF0, 0, 0, 0, 1, 1}, Imports: []captest.Import{captest.Framework}, Code: code,
@@ -38,7 +38,7 @@ func (d *desk) capFile(name string, code int) string {
 }
 
 // apdus is how many commands the card in the reader has had.
-func (d *desk) apdus() int {
+func (d *house) apdus() int {
 	d.Helper()
 	a, err := d.rack.Do(d.Context(), rack.Request{Op: "status"})
 	if err != nil {
@@ -48,16 +48,16 @@ func (d *desk) apdus() int {
 }
 
 // auditRows counts them, and holds their chain to itself.
-func (d *desk) auditRows() int {
+func (d *house) auditRows() int {
 	d.Helper()
 	var r struct{ Rows int }
 	d.parse(d.want(0, "", "audit", "verify", "--json"), &r)
 	return r.Rows
 }
 
-func (d *desk) content(args ...string) []string { return append([]string{"card", "content"}, args...) }
+func (d *house) content(args ...string) []string { return append([]string{"card", "content"}, args...) }
 
-func (d *desk) list() (r listReport) {
+func (d *house) list() (r listReport) {
 	d.Helper()
 	d.parse(d.want(0, "", d.content("list", "--json")...), &r)
 	return r
@@ -74,7 +74,7 @@ func (r listReport) find(aid string) *listEntry {
 
 // TestCardContent manages a card's contents over a real PC/SC service.
 func TestCardContent(t *testing.T) {
-	d := newDesk(t)
+	d := newHouse(t)
 	d.order(rack.Request{Op: "next"})
 	file := d.capFile("applet.cap", 3000)
 	before := d.list()
@@ -92,7 +92,7 @@ func TestCardContent(t *testing.T) {
 	t.Run("lost", func(t *testing.T) { d.lostInLoad(t, file) })
 }
 
-func (d *desk) loading(t *testing.T, file string) {
+func (d *house) loading(t *testing.T, file string) {
 	var dry, r contentReport
 	d.parse(d.want(0, "", d.content("load", file, "--hash", "sha256", "--dry-run", "--json")...), &dry)
 	if dry.Result != "nothing-sent" || len(dry.Steps) != 2 || len(dry.Steps[1].Commands) < 10 || dry.Object != contentPackage {
@@ -126,7 +126,7 @@ func (d *desk) loading(t *testing.T, file string) {
 	}
 }
 
-func (d *desk) installing(t *testing.T) {
+func (d *house) installing(t *testing.T) {
 	install := d.content("install", "--package", contentPackage, "--applet", contentApplet)
 	d.want(0, "", append(install, "--params", "0102", "--make-selectable")...)
 	if e := d.list().find(contentApplet); e == nil || e.State != "SELECTABLE" || e.Package != contentPackage {
@@ -162,7 +162,7 @@ func (d *desk) installing(t *testing.T) {
 	}
 }
 
-func (d *desk) locking(t *testing.T) {
+func (d *house) locking(t *testing.T) {
 	d.want(0, "", d.content("lock", contentApplet)...)
 	if e := d.list().find(contentApplet); e == nil || e.State != "LOCKED" {
 		t.Errorf("%+v", e)
@@ -182,7 +182,7 @@ func (d *desk) locking(t *testing.T) {
 	}
 }
 
-func (d *desk) deleting(t *testing.T) {
+func (d *house) deleting(t *testing.T) {
 	if out := d.want(exitFailed, "", d.content("delete", contentPackage)...); !strings.Contains(out, "is used by "+contentApplet) {
 		t.Errorf("deleted under its application: %s", out)
 	}
@@ -197,7 +197,7 @@ func (d *desk) deleting(t *testing.T) {
 
 // lostInLoad takes the card out in the middle of LOAD. What such a card holds
 // then, content's own tests see.
-func (d *desk) lostInLoad(t *testing.T, file string) {
+func (d *house) lostInLoad(t *testing.T, file string) {
 	start := d.apdus()
 	d.want(0, "", d.content("load", file, "--dry-run")...)
 	reading := d.apdus() - start
@@ -219,7 +219,7 @@ func (d *desk) lostInLoad(t *testing.T, file string) {
 // TestContentOfOthers: an issued card is looked at and not touched, a card that
 // is not listed is not opened, and keys that failed once are not tried again.
 func TestContentOfOthers(t *testing.T) {
-	d := newDesk(t)
+	d := newHouse(t)
 	// A profile that takes the issuer's master for the transport keys.
 	chip, err := os.ReadFile("../../firmware-profiles/chips/virtual-gp.yaml")
 	if err != nil {

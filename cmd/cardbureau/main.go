@@ -57,6 +57,7 @@ type cli struct {
 	Profile profileCommand `cmd:"" help:"List, check and show firmware profiles."`
 	HSM     hsmCommand     `cmd:"" name:"hsm" help:"Keys in the HSM."`
 	Stock   stockCommand   `cmd:"" help:"Blanks: import, count, sheet, resolve."`
+	Desk    deskCommand    `cmd:"" help:"Hand cards over: receive, activate, block, replace."`
 	Bank    bankCommand    `cmd:"" help:"Accounts, bindings, files: the bank's side."`
 	Audit   auditCommand   `cmd:"" help:"Check the audit chain."`
 	APIKey  apiKeyCommand  `cmd:"" name:"api-key" help:"Keys of the HTTP API."`

@@ -69,6 +69,13 @@ type Config struct {
 	HTTP struct {
 		Listen string `toml:"listen"`
 	} `toml:"http"`
+
+	Desk struct {
+		Office      string   `toml:"office"`      // code of the office whose desk this machine is
+		Keyboard    bool     `toml:"keyboard"`    // PINs may be typed where the reader has no pin-pad
+		Fingerprint []string `toml:"fingerprint"` // a program that compares a finger, with its arguments
+		Tries       int      `toml:"tries"`       // refused visits a card and day
+	} `toml:"desk"`
 }
 
 // Certificates is what stands in the certificates that the token's keys get
@@ -160,6 +167,12 @@ transmit-timeout = "20s"
 
 [http]
 listen = "127.0.0.1:8443"
+
+[desk]
+office = ""           # code of the kefalat office whose desk this machine is
+keyboard = true       # PINs may be typed where the reader has no pin-pad
+fingerprint = []      # a program that compares a finger: gets the card number, exit status 0 fits, 1 does not
+tries = 3             # refused visits for one card within a day
 `
 
 // defaultProduct is what a record becomes where nothing else is said.
@@ -273,6 +286,9 @@ func (c *Config) check() error {
 	}
 	if c.Profiles.Signature == "" {
 		c.Profiles.Signature = "profiles.jws"
+	}
+	if c.Desk.Tries < 0 {
+		return errors.New("[desk] tries is negative")
 	}
 	if c.HSM.Timeout <= 0 {
 		c.HSM.Timeout = duration(30 * time.Second)

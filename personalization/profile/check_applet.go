@@ -100,10 +100,13 @@ func (c *appletChecker) reading() {
 	}
 	proofs := []string{"chip-authentication", "active-authentication", ProofOffline, ProofNone}
 	if c.applet.Partial() {
-		if len(r.Access) > 0 || r.PIN {
+		if len(r.Access) > 0 || r.PIN || r.PINInPlain {
 			c.bad("$.reading", "access and pin are of identity applications: a payment application and its directory are open to every terminal")
 		}
 		return
+	}
+	if r.PINInPlain && !r.PIN {
+		c.bad("$.reading.pinInPlain", "the application has no PIN")
 	}
 	if len(r.Access) == 0 {
 		c.bad("$.reading.access", "say how a reader opens the application: reading: { access: [pace, bac] }")

@@ -230,6 +230,9 @@ type Reading struct {
 	// a directory that leads to one.
 	ChipProof string `yaml:"chipProof"`
 	PIN       bool   `yaml:"pin"` // it has a holder PIN, and the services file behind it
+	// PINInPlain: over contacts the application takes PIN commands outside secure
+	// messaging too, as the pin-pad of a reader sends them.
+	PINInPlain bool `yaml:"pinInPlain"`
 }
 
 // Package is the load file that an applet comes from.
@@ -297,6 +300,16 @@ func (s *Set) Plaintext(p *Product) (out []string) {
 		}
 	}
 	return out
+}
+
+// Identity is the product's identity application; nil: it has none.
+func (s *Set) Identity(p *Product) *Applet {
+	for _, app := range p.Applications {
+		if a := s.Applets[app.Applet]; a != nil && !a.Partial() {
+			return a
+		}
+	}
+	return nil
 }
 
 // ProvenBy reports whether one of the product's applications proves its chip so:

@@ -142,16 +142,25 @@ func (s *Service) cardSecrets(ctx context.Context, it SealItem) (elements, error
 }
 
 func (s *Service) transportPIN(ctx context.Context, in *SealItem) (*bytesReply, error) {
+	return s.limitedSecret(ctx, in, SecretPIN, identity.PINLength)
+}
+
+func (s *Service) unblockingKey(ctx context.Context, in *SealItem) (*bytesReply, error) {
+	return s.limitedSecret(ctx, in, SecretPUK, identity.PUKLength)
+}
+
+// limitedSecret is the digits of a secret with a try limit.
+func (s *Service) limitedSecret(ctx context.Context, in *SealItem, name string, length int) (*bytesReply, error) {
 	e, err := s.cardSecrets(ctx, *in)
 	if err != nil {
 		return nil, err
 	}
 	defer e.zero()
-	pin := e[SecretPIN]
-	if len(pin) != 1+identity.PINLength {
-		return nil, errors.New("the card's secrets hold no transport PIN")
+	secret := e[name]
+	if len(secret) != 1+length {
+		return nil, fmt.Errorf("the card's secrets hold no %s", name)
 	}
-	return &bytesReply{Data: append([]byte(nil), pin[1:]...)}, nil
+	return &bytesReply{Data: append([]byte(nil), secret[1:]...)}, nil
 }
 
 func (s *Service) blankKeys(ctx context.Context, in *BlankKeysRequest) (*wireBlankKeys, error) {

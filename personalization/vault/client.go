@@ -174,10 +174,17 @@ func (c *Client) NewCardSecrets(ctx context.Context, req CardSecretsRequest) (Ca
 	return out, err
 }
 
-// TransportPIN opens the transport PIN (6 ASCII digits) for the proof. Zero it
-// after use.
+// TransportPIN opens the transport PIN (6 ASCII digits) for the proof, and for the
+// hand-over of the card. Zero it after use.
 func (c *Client) TransportPIN(ctx context.Context, key DataKey, aad, sealed []byte) (Secret, error) {
 	out, _, err := call[bytesReply](ctx, c, methodTransportPIN, SealItem{key, aad, sealed})
+	return Secret(out.Data), err
+}
+
+// UnblockingKey opens the key (8 ASCII digits) that sets a blocked PIN anew, for a
+// holder who was checked. Zero it after use.
+func (c *Client) UnblockingKey(ctx context.Context, key DataKey, aad, sealed []byte) (Secret, error) {
+	out, _, err := call[bytesReply](ctx, c, methodUnblockingKey, SealItem{key, aad, sealed})
 	return Secret(out.Data), err
 }
 

@@ -26,7 +26,9 @@
 //     SoftHSM cannot wrap under triple DES.
 //
 // What crosses to the client besides ciphertext and signatures: the record it
-// asked to open, the transport PIN for the proof ([Client.TransportPIN]), and a
+// asked to open, the transport PIN for the proof and the hand-over
+// ([Client.TransportPIN]), the unblocking key for a holder who was checked
+// ([Client.UnblockingKey]), and a
 // software blank's transport keys. These are of type [Secret], which prints as
 // [redacted], except records and card images, which are plain bytes.
 package vault

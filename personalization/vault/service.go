@@ -55,6 +55,7 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodOpen, s.open)
 	register(s, srv, methodNewCardSecrets, s.newCardSecrets)
 	register(s, srv, methodTransportPIN, s.transportPIN)
+	register(s, srv, methodUnblockingKey, s.unblockingKey)
 	register(s, srv, methodPlainSecrets, s.plainSecrets)
 	register(s, srv, methodSignSOD, s.signSOD)
 	register(s, srv, methodBlankKeys, s.blankKeys)

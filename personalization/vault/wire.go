@@ -17,6 +17,7 @@ const (
 	methodOpen            = "open"
 	methodNewCardSecrets  = "new-card-secrets"
 	methodTransportPIN    = "transport-pin"
+	methodUnblockingKey   = "unblocking-key"
 	methodPlainSecrets    = "plain-secrets"
 	methodSignSOD         = "sign-sod"
 	methodBlankKeys       = "blank-keys"

@@ -205,7 +205,7 @@ BEGIN
     IF v.state = 'done' THEN
         RETURN 'done';
     END IF;
-    IF v.state <> (CASE WHEN v.kind IN ('activate', 'unblock-pin') THEN 'released' ELSE 'checked' END) THEN
+    IF v.state NOT IN ('checked', 'released') OR v.kind = 'unblock-pin' AND v.state <> 'released' THEN
         RETURN 'wrong-state';
     END IF;
     IF v.kind = 'activate' THEN
@@ -306,3 +306,24 @@ $$;
 
 REVOKE EXECUTE ON FUNCTION receive_card, office_stock, open_visit, check_visit, release_secrets, end_visit, finish_visit, block_card, replace_card FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION receive_card, office_stock, open_visit, check_visit, release_secrets, end_visit, finish_visit, block_card, replace_card TO cb_desk;
+
+-- Looking a card up gives nobody its secrets: a visit releases them.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION find_card(p_number text, p_serial text, p_reason text, p_actor uuid, p_through text)
+RETURNS TABLE (id uuid, number text, state text, serial text, chip text, order_id uuid, person_id uuid, epoch text, wrapped bytea,
+    image_id uuid, version integer, profile text, content bytea, secrets bytea, made_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+DECLARE
+    v_card card%ROWTYPE;
+BEGIN
+    SELECT c.* INTO v_card FROM card c WHERE c.number = p_number
+    UNION ALL
+    SELECT c.* FROM card c JOIN blank b ON b.id = c.blank_id WHERE b.serial = p_serial;
+    PERFORM audit_append(p_actor, p_through, 'card.looked-up', coalesce(v_card.id::text, 'none'), p_reason);
+    RETURN QUERY SELECT v_card.id, v_card.number, v_card.state, b.serial, b.chip, v_card.order_id, v_card.person_id, k.epoch, k.wrapped,
+        i.id, i.version, i.profile, i.content, NULL::bytea, v_card.made_at
+    FROM blank b, image i, person_key k
+    WHERE b.id = v_card.blank_id AND i.id = v_card.image_id AND k.person_id = v_card.person_id;
+END
+$$;
+-- +goose StatementEnd

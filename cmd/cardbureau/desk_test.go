@@ -1,0 +1,77 @@
+package main
+
+import (
+	"strings"
+
+	"cardbureau/personalization/desk"
+	"cardbureau/personalization/identity"
+)
+
+// handOver is the life of the card in the reader at a desk.
+func (d *house) handOver(number string) {
+	d.Helper()
+	expect := func(status int, stdin, says string, args ...string) string {
+		d.Helper()
+		out := d.want(status, stdin, append([]string{"desk"}, args...)...)
+		if !strings.Contains(out, says) {
+			d.Errorf("desk %v: %q is not in\n%s", args, says, out)
+		}
+		for _, pin := range []string{"753190", "864201", "975312"} {
+			if strings.Contains(out, pin) {
+				d.Errorf("desk %v prints a PIN", args)
+			}
+		}
+		return out
+	}
+	activate := []string{"activate", number, "--photo", "--pin", "-"}
+	shown := append(activate, "--document", "passport")
+	expect(exitFailed, "", "desk receive first", shown...)
+	expect(exitRefused, "", "another office", "receive", number, "--office", "elsewhere")
+	expect(0, "", "received", "receive", "--office", "elsewhere", "--moved") // the one in the reader
+	expect(0, "", "already received", "receive", number, "--office", "elsewhere")
+	expect(0, "", number, "stock", "--office", "elsewhere")
+	expect(exitRefused, "", "no issued card", "receive", "AAAAAAAAA", "--office", "elsewhere")
+
+	expect(exitUsage, "", "--photo", "activate", number, "--pin", "-")
+	expect(exitFailed, "753190\n", "(document)", activate...)
+	expect(exitFailed, "753190\n", "second person", append(activate, "--override", "lost-papers")...)
+	expect(exitFailed, "123456\n", "not counting up", shown...)
+	var a deskAnswer
+	d.parse(d.want(0, "753190\n", append([]string{"desk"}, append(shown, "--json")...)...), &a)
+	if a.Result != "active" || a.Receipt == nil {
+		d.Fatalf("activated: %+v", a)
+	}
+	d.holds(a)
+	expect(exitFailed, "753190\n", "its state", shown...)
+
+	expect(0, "", "blocked", "block", number, "--reason", "lost")
+	expect(0, "", "already blocked", "block", number, "--reason", "lost")
+	expect(exitFailed, "000001\n", "(pin)", append([]string{"unblock"}, shown[1:]...)...)
+	expect(0, "753190\n", "active again", append([]string{"unblock"}, shown[1:]...)...)
+	expect(0, "864201\n", "has a new PIN", append([]string{"unblock-pin"}, shown[1:]...)...)
+	expect(0, "", "to be replaced", "replace", number, "--reason", "damaged")
+	expect(exitFailed, "", "its state", append([]string{"unblock-pin"}, shown[1:]...)...)
+	expect(0, "864201\n", "active again", append([]string{"unblock"}, shown[1:]...)...)
+}
+
+// holds checks a receipt with nothing but the signed DG13.
+func (d *house) holds(a deskAnswer) {
+	d.Helper()
+	dg13, err := identity.ParseDG13(d.printed(a.Card).Files["dg13"])
+	if err != nil {
+		d.Fatal(err)
+	}
+	key, ok := dg13.Key(identity.ReceiptKeyReference)
+	if !ok || string(key.Point) != string(a.Receipt.Key) {
+		d.Error("DG13 does not name the receipt's key")
+	}
+	r := desk.Receipt{Content: []byte(a.Receipt.Statement), Signature: a.Receipt.Signature, Key: key}
+	s, err := r.Verify()
+	if err != nil || s.Card != a.Card || s.Kind != "activate" || s.Visit.String() != a.Visit {
+		d.Errorf("receipt: %+v, %v", s, err)
+	}
+	r.Content[10] ^= 1
+	if _, err := r.Verify(); err == nil {
+		d.Error("an altered receipt holds")
+	}
+}

@@ -33,7 +33,7 @@ type Card struct {
 	MadeAt   time.Time
 }
 
-// CardByNumber finds one card by its exact number; reason is a stable code,
+// CardByNumber finds one card by its exact number, without its secrets; reason is a stable code,
 // which is audited whether a card is found or not. [ErrNotFound].
 func (s *Store) CardByNumber(ctx context.Context, number, reason string, a Actor) (Card, error) {
 	return s.card(ctx, number, nil, reason, a)

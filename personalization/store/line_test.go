@@ -33,7 +33,7 @@ func TestOneCard(t *testing.T) {
 
 	card, err := b.CardByNumber(b.ctx, c.Image.CardNumber, "test", b.ali)
 	b.must(err)
-	if card.State != CardMade || card.Serial != serial(0) || card.OrderID != order || string(card.Image.Secrets) != "secrets" {
+	if card.State != CardMade || card.Serial != serial(0) || card.OrderID != order || len(card.Image.Secrets) != 0 { // a visit releases them
 		t.Fatalf("card: %+v", card)
 	}
 	o, err := b.Order(b.ctx, order)

@@ -1,23 +1,27 @@
 // Package iso8583 answers a bank's switch: it takes authorization requests (0100)
 // with the card's data in element 55, has the cryptogram verified, and answers 0110
 // with the response code as far as the card goes and the issuer authentication data
-// for it. 0800 is answered with 0810.
+// for it. 0800 is answered with 0810, and what the bureau has nothing to do with by
+// response code 40.
 //
 // A message is framed by its length, two bytes, high byte first. Messages: ISO
-// 8583:1987, MTI and texts in ASCII, bitmaps in binary. Neither logs nor answers hold
-// a PAN or a message.
+// 8583:1987, MTI and texts in ASCII, bitmaps in binary. No log holds a PAN or a message, and
+// no answer the request's PAN.
 package iso8583
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +39,8 @@ type Authorizer interface {
 
 // Response codes beside those of package bank.
 const (
-	codeFormat      = "30" // the message lacks what it needs
+	codeFormat      = "30" // the message lacks what it needs, or contradicts itself
+	codeFunction    = "40" // the bureau does nothing of this kind
 	codeUnavailable = "91" // the bureau cannot answer now
 )
 
@@ -44,7 +49,9 @@ const (
 	maxMessage     = 4096 // bytes
 	maxConnections = 64
 	idle           = 5 * time.Minute
+	frameWithin    = 10 * time.Second // from a frame's first byte to its last
 	answerWithin   = 10 * time.Second
+	greatestPause  = time.Second // between two tries to accept a connection
 )
 
 // Server answers a switch.
@@ -58,7 +65,7 @@ type Server struct {
 var (
 	ErrFrame   = errors.New("the frame's length is not that of a message")
 	ErrMessage = errors.New("the message cannot be read: it is not of the format that this adapter speaks")
-	ErrType    = errors.New("the message's type is none that this adapter answers: 0100 and 0800 are")
+	ErrType    = errors.New("the message's type is no request of ISO 8583:1987")
 )
 
 // Serve answers connections until ctx ends, and closes l.
@@ -70,14 +77,26 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var all sync.WaitGroup
 	defer all.Wait()
 	room := make(chan struct{}, maxConnections)
+	var pause time.Duration
 	for {
 		conn, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case err == nil:
+			pause = 0
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
 			cancel()
 			return fmt.Errorf("the switch's port: %w", err)
+		default: // too many open files, a connection that was gone at once, …
+			pause = min(max(2*pause, 5*time.Millisecond), greatestPause)
+			s.Log.WarnContext(ctx, "switch not accepted", "cause", err.Error(), "again", pause.String())
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pause):
+			}
+			continue
 		}
 		select {
 		case room <- struct{}{}:
@@ -101,7 +120,12 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 	in := bufio.NewReader(conn)
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(idle))
-		text, err := readFrame(in)
+		_, err := in.Peek(1)
+		var text []byte
+		if err == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(frameWithin))
+			text, err = readFrame(in)
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
 				s.Log.WarnContext(ctx, "switch disconnected", "reason", reason(err))
@@ -158,13 +182,20 @@ func (s *Server) answer(ctx context.Context, text []byte) (out []byte, code stri
 	if err != nil {
 		return nil, "", ErrMessage
 	}
+	answering, ok := replyType(kind)
+	if !ok {
+		return nil, "", ErrType
+	}
+	present := in.GetFields() // before the library makes those that are asked for
 	reply := lib.NewMessage(spec)
-	switch kind {
-	case "0800":
-		reply.MTI("0810")
+	reply.MTI(answering)
+	wrong := misfit(in, text)
+	switch {
+	case wrong != 0:
+		code = codeFormat
+	case kind[1] == '8':
 		code = bank.Approved
-	case "0100":
-		reply.MTI("0110")
+	case kind[:3] == "010":
 		var data []byte
 		if code, data = s.authorize(ctx, in); data != nil {
 			if err := reply.BinaryField(fieldICC, tlv.Encode(0x91, data)); err != nil {
@@ -172,11 +203,10 @@ func (s *Server) answer(ctx context.Context, text []byte) (out []byte, code stri
 			}
 		}
 	default:
-		return nil, "", ErrType
+		code = codeFunction
 	}
-	present := in.GetFields()
 	for _, n := range echoed {
-		if present[n] == nil {
+		if present[n] == nil || n == wrong {
 			continue
 		}
 		v, err := in.GetString(n)
@@ -205,6 +235,9 @@ func (s *Server) authorize(ctx context.Context, in *lib.Message) (code string, d
 		digits = "000" // a card without a number
 	}
 	sequence, err4 := strconv.Atoi(digits)
+	if !agree(in, icc) {
+		return codeFormat, nil
+	}
 	if errors.Join(err1, err2, err3, err4) != nil || payment.CheckPAN(pan, "") != nil || sequence < 0 || sequence > 99 || len(icc) == 0 {
 		return codeFormat, nil
 	}
@@ -217,4 +250,67 @@ func (s *Server) authorize(ctx context.Context, in *lib.Message) (code string, d
 		return codeUnavailable, nil
 	}
 	return v.Code, v.IssuerData
+}
+
+// replyType is the type that answers a request or an advice (ISO 8583:1987, clause
+// 4.2): the repeat of a question gets the answer of the question.
+func replyType(kind string) (string, bool) {
+	if len(kind) != 4 || kind[0] != '0' || kind[1] < '1' || kind[1] > '8' || kind[3] < '0' || kind[3] > '5' || kind[2] != '0' && kind[2] != '2' {
+		return "", false
+	}
+	return kind[:2] + string(kind[2]+1) + "0", true
+}
+
+// trailing is what misfit says of bytes after the last element.
+const trailing = -1
+
+// misfit is an element that is not what it must be, which no answer repeats; trailing
+// where bytes follow the last one, 0 where everything fits.
+func misfit(in *lib.Message, text []byte) int {
+	// The library makes an element that is asked for: what is there comes first.
+	again, err := in.Pack()
+	if err != nil || !bytes.Equal(again, text) {
+		return trailing
+	}
+	present := in.GetFields()
+	for _, n := range numeric {
+		if present[n] == nil {
+			continue
+		}
+		if v, err := in.GetString(n); err != nil || strings.Trim(v, "0123456789") != "" {
+			return n
+		}
+	}
+	if present[fieldPAN] == nil {
+		return 0
+	}
+	pan, err := in.GetString(fieldPAN)
+	for _, n := range echoed {
+		if err != nil || present[n] == nil {
+			continue
+		}
+		if v, err := in.GetString(n); err == nil && strings.Contains(v, pan) {
+			return n
+		}
+	}
+	return 0
+}
+
+// Objects of element 55 that the message's own elements must agree with.
+const (
+	tagAmount   = 0x9F02 // amount, authorized: n 12, 6 bytes
+	tagCurrency = 0x5F2A // transaction currency code: n 3, 2 bytes
+)
+
+// agree reports whether amount and currency of the message are those that the
+// cryptogram covers: an approval is for what the card has signed.
+func agree(in *lib.Message, icc []byte) bool {
+	amount, ok := tlv.Find(icc, tagAmount)
+	said, err := in.GetString(fieldAmount)
+	if err != nil || !ok || hex.EncodeToString(amount) != said {
+		return false
+	}
+	currency, ok := tlv.Find(icc, tagCurrency)
+	said, err = in.GetString(fieldCurrency)
+	return err == nil && ok && (said == "" || hex.EncodeToString(currency) == "0"+said)
 }

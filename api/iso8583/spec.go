@@ -10,9 +10,11 @@ import (
 // Data elements that the adapter reads or writes (ISO 8583:1987, section 4.4).
 const (
 	fieldPAN      = 2
+	fieldAmount   = 4
 	fieldSTAN     = 11
 	fieldSequence = 23
 	fieldCode     = 39
+	fieldCurrency = 49
 	fieldICC      = 55
 	fieldNetwork  = 70
 )
@@ -45,10 +47,30 @@ var spec = &lib.MessageSpec{
 		fieldICC: field.NewBinary(&field.Spec{Length: 255, Enc: encoding.Binary, Pref: prefix.ASCII.LLL}),
 		56:       variable(999, prefix.ASCII.LLL), 57: variable(999, prefix.ASCII.LLL), 58: variable(999, prefix.ASCII.LLL), 59: variable(999, prefix.ASCII.LLL),
 		60: variable(999, prefix.ASCII.LLL), 61: variable(999, prefix.ASCII.LLL), 62: variable(999, prefix.ASCII.LLL), 63: variable(999, prefix.ASCII.LLL),
-		64:           field.NewBinary(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}),
-		fieldNetwork: fixed(3),
-		128:          field.NewBinary(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}),
+		64: field.NewBinary(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}),
+		65: field.NewBinary(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}),
+		66: fixed(1), 67: fixed(2), 68: fixed(3), 69: fixed(3), fieldNetwork: fixed(3), 71: fixed(4), 72: fixed(4), 73: fixed(6),
+		74: fixed(10), 75: fixed(10), 76: fixed(10), 77: fixed(10), 78: fixed(10), 79: fixed(10), 80: fixed(10), 81: fixed(10),
+		82: fixed(12), 83: fixed(12), 84: fixed(12), 85: fixed(12), 86: fixed(16), 87: fixed(16), 88: fixed(16), 89: fixed(16), 90: fixed(42),
+		91: fixed(1), 92: fixed(2), 93: fixed(5), 94: fixed(7), 95: fixed(42),
+		96: field.NewBinary(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}), 97: fixed(17), 98: fixed(25),
+		99: variable(11, prefix.ASCII.LL), 100: variable(11, prefix.ASCII.LL), 101: variable(17, prefix.ASCII.LL),
+		102: variable(28, prefix.ASCII.LL), 103: variable(28, prefix.ASCII.LL), 104: variable(100, prefix.ASCII.LLL),
+		128: field.NewBinary(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}),
 	},
+}
+
+func init() {
+	for n := 105; n <= 127; n++ {
+		spec.Fields[n] = variable(999, prefix.ASCII.LLL)
+	}
+}
+
+// numeric are the elements that hold digits alone (ISO 8583:1987, table of data
+// elements, attribute n).
+var numeric = []int{
+	2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 32, 33, 53,
+	66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 92, 99, 100,
 }
 
 func fixed(n int) field.Field {

@@ -12,6 +12,8 @@ import (
 type hsmCommand struct {
 	Keys   hsmKeys   `cmd:"" help:"List the keys: role, version, check value, extractable or not."`
 	Export hsmExport `cmd:"" help:"Print a certificate or public key."`
+	Import hsmImport `cmd:"" help:"Bring a key in by its components, each typed by another custodian."`
+	Block  hsmBlock  `cmd:"" help:"Bring a key in as a TR-31 key block of the bank, or make one for it."`
 	Agent  hsmAgent  `cmd:"" hidden:"" help:"The process that holds the PKCS#11 module; other commands start it."`
 }
 
@@ -61,7 +63,7 @@ func (hsmKeys) Run(ctx context.Context, g *globals) error {
 }
 
 type hsmExport struct {
-	What string `arg:"" help:"csca, csca-crl, document-signer or intake-key." enum:"csca,csca-crl,document-signer,intake-key"`
+	What string `arg:"" help:"csca, csca-crl, document-signer, intake-key or emv-issuer (the issuer's RSA key, for the scheme's authority)." enum:"csca,csca-crl,document-signer,intake-key,emv-issuer"`
 	DER  bool   `help:"Certificates in DER instead of PEM." name:"der"`
 }
 
@@ -70,11 +72,18 @@ func (hsmExport) Example() string {
 }
 
 func (c hsmExport) Run(ctx context.Context, g *globals) error {
-	b, err := bureau.Open(ctx, g.Data, bureau.Options{NoStore: true, NoVault: true})
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoStore: true, NoVault: c.What != "emv-issuer"})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	if c.What == "emv-issuer" {
+		modulus, exponent, err := b.Vault.IssuerKey(ctx)
+		if err != nil {
+			return err
+		}
+		return printJSON(map[string]string{"modulus": fmt.Sprintf("%X", modulus), "exponent": fmt.Sprintf("%X", exponent)})
+	}
 	if c.What == "intake-key" {
 		jwk, err := b.IntakeKey()
 		if err != nil {

@@ -1,7 +1,7 @@
 // Package tr31 reads and writes key blocks (ASC X9 TR-31:2018, now ANSI X9.143) of the
 // versions whose keys are derived from the key block protection key: B (triple DES)
-// and D (AES). The older versions A and C, whose keys are variants of it, are refused,
-// as the standard deprecates them.
+// and D (AES). The older versions A and C are refused: the standard deprecates them, and
+// their keys are variants of the protection key, which would have to leave the token.
 //
 // The protection key stays where it is: deriving takes CMACs by it alone, which a
 // PKCS#11 token makes. The derived keys live in memory for the time of one call.
@@ -61,6 +61,9 @@ type Key struct {
 	Header
 	Value []byte
 }
+
+// Zero overwrites the key.
+func (k *Key) Zero() { clear(k.Value) }
 
 // String shows the header alone.
 func (k Key) String() string {
@@ -244,30 +247,6 @@ func (p Protection) mac(s suite, head string, plain []byte) ([]byte, error) {
 	text := append([]byte(head), plain...)
 	defer clear(text)
 	return cmac(c, text), nil
-}
-
-// cmac is CMAC over whole blocks (NIST SP 800-38B).
-func cmac(c cipher.Block, text []byte) []byte {
-	n := c.BlockSize()
-	k := make([]byte, n)
-	c.Encrypt(k, k)
-	carry := k[0] >> 7
-	for i := range k {
-		k[i] <<= 1
-		if i+1 < n {
-			k[i] |= k[i+1] >> 7
-		}
-	}
-	k[n-1] ^= carry * map[int]byte{8: 0x1B, 16: 0x87}[n]
-	mac := make([]byte, n)
-	for i := 0; i < len(text); i += n {
-		subtle.XORBytes(mac, mac, text[i:i+n])
-		if i+n == len(text) {
-			subtle.XORBytes(mac, mac, k)
-		}
-		c.Encrypt(mac, mac)
-	}
-	return mac
 }
 
 // size is the header's length in characters, with its optional blocks.

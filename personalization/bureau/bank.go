@@ -1,6 +1,7 @@
 package bureau
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,10 +12,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/emv/oda"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/bank"
 	"cardbureau/personalization/payment"
@@ -130,6 +133,32 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 		return fmt.Errorf("the issuer's test certificate: %w", err)
 	}
 	return write(IssuerFile, info)
+}
+
+// SetIssuer takes in what a scheme's authority has made of the issuer's key, after
+// recovering the certificate with the authority's key: it must hold the token's key, be
+// of the scheme's BIN, and not have expired. It replaces the one before.
+func (b *Bureau) SetIssuer(ctx context.Context, info vault.IssuerInfo, bin string, now time.Time) error {
+	modulus, exponent, err := b.Vault.IssuerKey(ctx)
+	if err != nil {
+		return err
+	}
+	authority := oda.PublicKey{Modulus: info.CAModulus, Exponent: info.CAExponent}
+	if err := authority.Check(); err != nil {
+		return fmt.Errorf("the authority's key: %w", err)
+	}
+	key, err := oda.RecoverIssuer(authority, bin+"0000000000", info.Certificate, info.Remainder, info.Exponent, now)
+	if err != nil {
+		return fmt.Errorf("the issuer's certificate: %w", err)
+	}
+	if !bytes.Equal(key.Modulus, modulus) || !bytes.Equal(key.Exponent, exponent) || len(info.RID) != 5 {
+		return errors.New("the issuer's certificate is of another key than the token's, or the scheme's RID is missing")
+	}
+	raw, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.Dir, IssuerFile), append(raw, '\n'), 0o644)
 }
 
 // testScheme is the first of the shipped payment schemes.

@@ -22,9 +22,9 @@ func publicOf(k *hsm.RSAKey) oda.PublicKey {
 	return oda.PublicKey{Modulus: k.Public().N.Bytes(), Exponent: big.NewInt(int64(k.Public().E)).Bytes()}
 }
 
-// makeBankKeys makes the bank's keys that are missing. The issuer's RSA key and the
-// master keys of production come from the bank; only those of this bureau itself
-// are made there.
+// makeBankKeys makes the bank's keys that are missing. The master, verification and
+// zone keys of production come from the bank; only those of this bureau itself are
+// made there, the issuer's RSA key among them, which the scheme's authority certifies.
 func (s *Service) makeBankKeys(ctx context.Context, in *ProvisionRequest) error {
 	options := func(use hsm.Use) hsm.KeyOptions { return hsm.KeyOptions{Use: use, Development: in.Development} }
 	ec := func(use hsm.ECUse) func(string) error {
@@ -44,9 +44,10 @@ func (s *Service) makeBankKeys(ctx context.Context, in *ProvisionRequest) error 
 	all := []wanted{
 		{RoleBankBinding, ec(hsm.ECSign)}, {RoleBankIntake, ec(hsm.ECAgree)},
 		{RoleBankIBAN, hmac}, {RoleBankPAN, hmac}, {RolePool, sealing}, {RoleMailer, sealing},
+		{RoleEMVIssuer, rsa(emvIssuerBits)},
 	}
 	if in.Development {
-		all = append(all, wanted{RoleBankTest, ec(hsm.ECSign)}, wanted{RoleEMVTestCA, rsa(emvCABits)}, wanted{RoleEMVIssuer, rsa(emvIssuerBits)})
+		all = append(all, wanted{RoleBankTest, ec(hsm.ECSign)}, wanted{RoleEMVTestCA, rsa(emvCABits)})
 		for _, role := range []string{RoleIMKAC, RoleIMKSMI, RoleIMKSMC, RoleIMKDN} {
 			all = append(all, wanted{role, des}, wanted{role + RoleAES, aes})
 		}
@@ -151,6 +152,21 @@ func (s *Service) issuerInfo(ctx context.Context, in *issuerRequest) (*IssuerInf
 		RID: in.RID, CAIndex: emvCAIndex, CAModulus: authority.Modulus, CAExponent: authority.Exponent,
 		Certificate: certificate, Remainder: remainder, Exponent: issuer.Exponent, Expires: expiry,
 	}, nil
+}
+
+func (s *Service) issuerKey(ctx context.Context, _ *nothing) (*IssuerInfo, error) {
+	_, key, err := s.issuer(ctx)
+	if err != nil {
+		return nil, notProvisioned(err)
+	}
+	return &IssuerInfo{CAModulus: key.Modulus, CAExponent: key.Exponent}, nil
+}
+
+// IssuerKey is the public part of the issuer's RSA key, for the scheme's authority to
+// certify: modulus and exponent.
+func (c *Client) IssuerKey(ctx context.Context) (modulus, exponent []byte, err error) {
+	out, _, err := call[IssuerInfo](ctx, c, methodIssuerKey, nothing{})
+	return out.CAModulus, out.CAExponent, err
 }
 
 // TestIssuer has the test authority certify the issuer's RSA key: what a scheme's

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,9 +26,8 @@ import (
 	"cardbureau/hsm/softhsm"
 )
 
-// bankService is a service on a token of the test's own, with the keys of the
-// vectors under the bank's roles before the rest is provisioned.
-func bankService(t testing.TB) *Service {
+// emptyToken is a token of the test's own.
+func emptyToken(t testing.TB) (*hsm.Token, context.Context) {
 	t.Helper()
 	ctx := context.Background()
 	soft, err := softhsm.Ensure(ctx, t.TempDir(), "", "")
@@ -43,16 +43,47 @@ func bankService(t testing.TB) *Service {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { token.Close() })
-	s := NewService(token, "")
-	key := bytesOf(t, "0123456789abcdeffedcba9876543210")
-	o := hsm.KeyOptions{Use: hsm.UseEncrypt, Development: true}
-	for _, role := range []string{RoleIMKAC, RoleIMKSMI, RoleIMKSMC, RoleIMKDN, RolePVK} {
-		if err := token.ImportDES3(ctx, "cb/"+role+"/1", key, o); err != nil {
+	return token, ctx
+}
+
+// components splits a key into three for a ceremony. kcv is the whole key's.
+func components(t testing.TB, role, version, key, kcv string) *wireImport {
+	t.Helper()
+	last := bytesOf(t, key)
+	in := &wireImport{Role: role, Version: version, KCV: bytesOf(t, kcv), Development: true}
+	e, err := exchangedRole(role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		part := make([]byte, len(last))
+		if _, err := rand.Read(part); err != nil {
 			t.Fatal(err)
 		}
+		subtle.XORBytes(last, last, part)
+		in.Components = append(in.Components, part)
 	}
-	if err := s.importCVK(ctx, key, o); err != nil {
-		t.Fatal(err)
+	in.Components = append(in.Components, last)
+	for _, c := range in.Components {
+		kcv, err := e.kcv(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.ComponentKCVs = append(in.ComponentKCVs, kcv)
+	}
+	return in
+}
+
+// bankService is a service on a token of the test's own, with the keys of the
+// vectors under the bank's roles before the rest is provisioned.
+func bankService(t testing.TB) *Service {
+	t.Helper()
+	token, ctx := emptyToken(t)
+	s := NewService(token, "")
+	for _, role := range []string{RoleIMKAC, RoleIMKSMI, RoleIMKSMC, RoleIMKDN, RolePVK, RoleCVK} {
+		if _, err := s.importComponents(ctx, components(t, role, "1", "0123456789abcdeffedcba9876543210", "08d7b4fb629d0885")); err != nil {
+			t.Fatal(role, err)
+		}
 	}
 	if _, err := s.provision(ctx, &ProvisionRequest{Development: true, State: "UTO"}); err != nil {
 		t.Fatal(err)

@@ -31,6 +31,9 @@ const (
 	methodStats           = "stats"
 	methodEnvironment     = "environment"
 
+	methodImportComponents  = "import-components"
+	methodIssuerKey         = "issuer-key"
+	methodKeyBlock          = "key-block"
 	methodNewICCKeys        = "new-icc-keys"
 	methodNewPaymentSecrets = "new-payment-secrets"
 	methodVerifyARQC        = "verify-arqc"

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/vault"
+)
+
+type bankIssuer struct {
+	File     string `arg:"" help:"JSON: rid, caIndex, caModulus, caExponent, certificate (90), remainder (92), exponent (9F32), expires; bytes in base64." type:"existingfile"`
+	BIN      string `help:"BIN of the payment scheme; without it, that of the only scheme in use." name:"bin"`
+	Operator string `help:"Who takes it in, for the audit." default:"${user}"`
+}
+
+func (bankIssuer) Example() string {
+	return "cardbureau bank issuer certificate.json --data /srv/bureau"
+}
+
+func (c bankIssuer) Run(ctx context.Context, g *globals) error {
+	raw, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	var info vault.IssuerInfo
+	if err := json.Unmarshal(raw, &info); err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if schemes := b.Schemes(); c.BIN == "" && len(schemes) == 1 {
+		c.BIN = schemes[0].BIN
+	}
+	if len(c.BIN) != 6 {
+		return &exitError{exitUsage, "name the scheme's BIN with --bin: six digits"}
+	}
+	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
+	if err != nil {
+		return err
+	}
+	if err := b.SetIssuer(ctx, info, c.BIN, time.Now()); err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	if err := b.Store.Audit(ctx, actor, "issuer.certified", info.Expires, ""); err != nil {
+		return err
+	}
+	fmt.Printf("The issuer's certificate holds until %s/%s; cards are made under it from now on.\n", info.Expires[:2], info.Expires[2:])
+	return nil
+}

@@ -1,0 +1,176 @@
+package vault
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+
+	"cardbureau/hsm/tr31"
+)
+
+// The blocks of TR-31:2018, annexes A.7.2.2 and A.7.4, with their protection keys; both
+// hold the key 3f41….
+const (
+	kbpkB  = "dd7515f2bfc17f85ce48f3ca25cb21f6"
+	blockB = "B0080P0TE00E000094B420079CC80BA3461F86FE26EFC4A3B8E4FA4C5F5341176EED7B727B8A248E"
+	kbpkD  = "88e1ab2a2e3dd38c1fa039a536500cc8a87ab9d62dc92c01058fa79f44657de6"
+	blockD = "D0112P0AE00E0000B82679114F470F540165EDFBF7E250FCEA43F810D215F8D207E2E417C07156A27E8E31DA05F7425509593D03A457DC34"
+)
+
+// kcvOf is the check value of a key whose value a test knows.
+func kcvOf(t *testing.T, algorithm byte, key string) string {
+	t.Helper()
+	kcv, err := exchanged{algorithm: algorithm}.kcv(bytesOf(t, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(kcv)
+}
+
+// TestKeyExchange brings the protection keys of the standard's examples in by components
+// and opens its blocks with them inside the token.
+func TestKeyExchange(t *testing.T) {
+	ctx := t.Context()
+	s := exchangeService(t)
+	for _, k := range []struct {
+		role, kbpk string
+		algorithm  byte
+	}{{"kek.bank-des", kbpkB, 'T'}, {"kek.bank", kbpkD, 'A'}} {
+		got, err := s.importComponents(ctx, components(t, k.role, "1", k.kbpk, kcvOf(t, k.algorithm, k.kbpk)))
+		if err != nil || hex.EncodeToString(got.KCV) != kcvOf(t, k.algorithm, k.kbpk) || got.Label != "cb/"+k.role+"/1" {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	const key = "3f419e1cb7079442aa37474c2efbf8b8"
+	in := &BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank-des/1", Block: blockB, KCV: bytesOf(t, kcvOf(t, 'T', key)), Development: true}
+	got, err := s.keyBlock(ctx, in)
+	if err != nil || hex.EncodeToString(got.KCV) != kcvOf(t, 'T', key) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	all, err := s.token.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range all {
+		if !k.Sensitive || k.Extractable || !k.Development {
+			t.Errorf("%s: sensitive %v, extractable %v, development %v", k.Label, k.Sensitive, k.Extractable, k.Development)
+		}
+		if k.Label == "cb/zpk/1" && k.KCV != kcvOf(t, 'T', key) {
+			t.Errorf("the token has a zone key with the check value %s", k.KCV)
+		}
+	}
+
+	// What is refused leaves nothing behind.
+	altered := strings.Replace(blockB, "P0", "E0", 1)
+	for name, c := range map[string]struct {
+		in   BlockRequest
+		want error
+	}{
+		"twice":               {*in, ErrKeyPresent},
+		"for something else":  {BlockRequest{Role: RoleIMKAC, Version: "1", KEK: "kek.bank-des/1", Block: blockB}, ErrKeyUsage},
+		"another algorithm":   {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank/1", Block: blockD}, ErrKeyUsage},
+		"altered":             {BlockRequest{Role: RoleIMKAC, Version: "1", KEK: "kek.bank-des/1", Block: altered}, ErrKeyBlock},
+		"another version":     {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank-des/1", Block: "A" + blockB[1:]}, ErrKeyBlock},
+		"another key":         {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank/1", Block: blockB}, ErrKeyBlock},
+		"no key block":        {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank/1", Block: "hello"}, ErrKeyBlock},
+		"no protection key":   {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank/7", Block: blockB}, ErrRequest},
+		"another role's key":  {BlockRequest{Role: RoleZPK, Version: "1", KEK: "zpk/1", Block: blockB}, ErrRequest},
+		"a role made here":    {BlockRequest{Role: RoleCSCA, Version: "1", KEK: "kek.bank/1", Block: blockB}, ErrRequest},
+		"a version not used":  {BlockRequest{Role: RoleZPK, Version: "2", KEK: "kek.bank-des/1", Block: blockB}, ErrRequest},
+		"AES under 3DES":      {BlockRequest{Role: RoleBankKEK, Version: "2", KEK: "kek.bank-des/1"}, ErrRequest},
+		"other purpose":       {BlockRequest{Role: RolePVK, Version: "1", KEK: "kek.bank/1"}, ErrDevelopment},
+		"another check value": {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank-des/1", Block: blockB, KCV: []byte{1, 2, 3}}, ErrKCV},
+	} {
+		c.in.Development = name != "other purpose"
+		if _, err := s.keyBlock(ctx, &c.in); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.madeForBank(t)
+}
+
+// madeForBank: the token keeps a key that it makes, and the bank's block holds the same.
+func (s *Service) madeForBank(t *testing.T) {
+	t.Helper()
+	for _, c := range []struct {
+		role, kek, kbpk string
+		aes             bool
+	}{
+		{"imk.ac", "kek.bank/1", kbpkD, true}, {"imk.smi", "kek.bank-des/1", kbpkB, false}, {"imk.dn-aes", "kek.bank/1", kbpkD, true}, {"kek.bank", "kek.bank/1", kbpkD, true},
+	} {
+		got, err := s.keyBlock(t.Context(), &BlockRequest{Role: c.role, Version: "3", KEK: c.kek, Development: true})
+		if err != nil {
+			t.Fatalf("%s: %v", c.role, err)
+		}
+		p, err := s.protection(t.Context(), c.kek)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := tr31.Unwrap(p, got.Block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kcv, err := exchangedRoles[c.role].kcv(k.Value)
+		if err != nil || !bytes.Equal(kcv, got.KCV) {
+			t.Errorf("%s: the bank's copy has check value %X, the token's %X", c.role, kcv, got.KCV)
+		}
+	}
+}
+
+// exchangeService is a service on an empty token.
+func exchangeService(t *testing.T) *Service {
+	t.Helper()
+	token, _ := emptyToken(t)
+	return NewService(token, "")
+}
+
+// TestComponentsRefused: what a ceremony must not let in.
+func TestComponentsRefused(t *testing.T) {
+	s := exchangeService(t)
+	const key, kcv = "0123456789abcdeffedcba9876543210", "08d7b4"
+	for name, c := range map[string]struct {
+		change func(*wireImport)
+		want   error
+	}{
+		"one component":      {func(w *wireImport) { w.Components, w.ComponentKCVs = w.Components[:1], w.ComponentKCVs[:1] }, ErrRequest},
+		"a mistyped one":     {func(w *wireImport) { w.Components[1][3] ^= 0x10 }, ErrKCV},
+		"another whole key":  {func(w *wireImport) { w.KCV = []byte{1, 2, 3} }, ErrKCV},
+		"a short check":      {func(w *wireImport) { w.KCV = w.KCV[:2] }, ErrRequest},
+		"no checks":          {func(w *wireImport) { w.ComponentKCVs = nil }, ErrRequest},
+		"lengths":            {func(w *wireImport) { w.Components[0] = w.Components[0][:8] }, ErrRequest},
+		"a role of our own":  {func(w *wireImport) { w.Role = "kek.pool" }, ErrRequest},
+		"the issuer's cards": {func(w *wireImport) { w.Role = "cmk.issuer" }, ErrRequest},
+		"the same twice": {func(w *wireImport) {
+			w.Components = [][]byte{w.Components[0], bytes.Clone(w.Components[0])}
+			w.ComponentKCVs, w.KCV = [][]byte{w.ComponentKCVs[0], w.ComponentKCVs[0]}, nil
+		}, ErrWeakKey},
+	} {
+		in := components(t, RoleIMKAC, "1", key, kcv)
+		c.change(in)
+		if _, err := s.importComponents(t.Context(), in); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, part := range in.Components {
+			if c.want != ErrRequest && !bytes.Equal(part, make([]byte, len(part))) {
+				t.Errorf("%s: a component stays in memory", name)
+			}
+		}
+	}
+	for _, k := range []string{"0123456789abcdef0123456789abcdef", "01010101010101010123456789abcdef", "e0e0e0e0f1f1f1f1fedcba9876543210"} {
+		if !weak('T', bytesOf(t, k)) {
+			t.Errorf("%s counts as strong", k)
+		}
+	}
+	if weak('T', bytesOf(t, key)) || weak('A', bytesOf(t, "0123456789abcdef0123456789abcdef")) {
+		t.Error("a strong key counts as weak")
+	}
+	all, err := s.token.List(t.Context())
+	if err != nil || len(all) != 0 {
+		t.Errorf("keys were left behind: %v, %v", all, err)
+	}
+	if _, err := s.importComponents(t.Context(), components(t, "cmk.acme-des", "1", key, kcv)); err != nil {
+		t.Error(err)
+	}
+}

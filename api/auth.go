@@ -78,6 +78,12 @@ func actorOf(ctx context.Context) store.Actor {
 	return store.Actor{ID: key.Actor, Through: "api"}
 }
 
+// mayAlso reports whether the request's key has a scope beside the operation's own.
+func mayAlso(ctx context.Context, scope string) bool {
+	key, _ := ctx.Value(keyKey{}).(store.APIKey)
+	return slices.Contains(key.Scopes, scope)
+}
+
 // key finds the request's key and checks its scope.
 func (s *Server) key(r *http.Request, scope string) (store.APIKey, error) {
 	token, given := bearer(r)

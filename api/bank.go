@@ -25,6 +25,7 @@ const (
 	ScopeBankAccounts = "bank:accounts" // assign accounts and take them back
 	ScopeBankVerify   = "bank:verify"   // verify bindings and cryptograms, match
 	ScopeBankStatus   = "bank:status"   // how cards stand, and events
+	ScopeBankPAN      = "bank:pan"      // see first six and last four digits of a PAN, beside bank:status
 )
 
 // Bank answers the bank; *bank.Service does.
@@ -38,6 +39,7 @@ type Bank interface {
 	VerifyBinding(ctx context.Context, cose []byte, jws string) (bank.Verified, error)
 	Match(ctx context.Context, asker string, token []byte, sequence byte, iban string) (bool, error)
 	Status(ctx context.Context, token []byte, sequence byte) (bank.Status, error)
+	Masked(ctx context.Context, token []byte, sequence byte) (string, error)
 	Binding(ctx context.Context, token []byte, sequence byte) (bank.Bound, error)
 	Events(ctx context.Context, after int64, limit int) ([]bank.Event, error)
 }
@@ -384,6 +386,9 @@ func (s *Server) bankCard(ctx context.Context, in *cardInput) (*statusOutput, er
 		return nil, err
 	}
 	v, err := b.Status(ctx, token, sequence)
+	if err == nil && mayAlso(ctx, ScopeBankPAN) {
+		v.PAN, err = b.Masked(ctx, token, sequence)
+	}
 	return &statusOutput{v}, cardError(err)
 }
 

@@ -47,6 +47,9 @@ func (t *teller) Match(context.Context, string, []byte, byte, string) (bool, err
 func (t *teller) Status(context.Context, []byte, byte) (bank.Status, error) {
 	return bank.Status{State: "made", Last4: "0016", Expires: "2031-11-30"}, t.err
 }
+func (t *teller) Masked(context.Context, []byte, byte) (string, error) {
+	return "589210******0016", t.err
+}
 func (t *teller) Binding(context.Context, []byte, byte) (bank.Bound, error) {
 	return bank.Bound{}, t.err
 }
@@ -60,6 +63,20 @@ const (
 	question  = `{"panToken":"` + bankToken + `","panSequence":1,"atc":2,"data":"0102","arqc":"0102030405060708"}`
 	matching  = `{"panToken":"` + bankToken + `","panSequence":1,"iban":"` + bankIBAN + `"}`
 )
+
+// TestMaskedPAN: first six and last four digits are for keys that may see them.
+func TestMaskedPAN(t *testing.T) {
+	for scopes, shown := range map[string]bool{"bank:status": false, "bank:status bank:verify": false, "bank:status bank:pan": true} {
+		key := store.APIKey{ID: allKeyID, Scopes: strings.Fields(scopes)}
+		config := stub{key: func(string) (store.APIKey, error) { return key, nil }}.config()
+		config.Bank = &teller{}
+		s := serve(t, config)
+		a := s.do(s.request("GET", "/v1/bank/cards/"+bankToken+"/1/status", allKey, "", nil))
+		if a.status != 200 || strings.Contains(string(a.body), "589210") != shown {
+			t.Errorf("%s: %d %s", scopes, a.status, a.body)
+		}
+	}
+}
 
 // TestBankAnswers holds the bank's routes to their answers, good and bad. Each is held
 // against the document too.

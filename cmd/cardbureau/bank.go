@@ -26,6 +26,7 @@ type bankCommand struct {
 	Reconcile bankReconcile `cmd:"" help:"Write the day's reconciliation."`
 	Events    bankEvents    `cmd:"" help:"List what the bank is told, in order."`
 	Bindings  bankBindings  `cmd:"" help:"Write bindings of issued cards to files."`
+	Card      bankCard      `cmd:"" help:"Say how a card's account stands, with as much of the PAN as you may see."`
 	Issuer    bankIssuer    `cmd:"" help:"Take in what a scheme's authority has made of the issuer's key: its certificate."`
 	Verify    bankVerify    `cmd:"" help:"Verify bindings offline, with public keys alone."`
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cardbureau/personalization/bank"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/payment/bankfile"
 	"cardbureau/personalization/store"
@@ -16,6 +17,7 @@ import (
 
 type bankFiles struct {
 	Issue       bankIssue       `cmd:"" help:"Write what was issued on a day."`
+	PANs        bankPANs        `cmd:"" name:"pans" help:"Write the PANs that were put on cards on a day, enciphered to the bank's key."`
 	Acknowledge bankAcknowledge `cmd:"" help:"Take the bank's answer to an issuing result in."`
 }
 
@@ -24,7 +26,31 @@ type fileOptions struct {
 	Day      string `help:"The day, YYYY-MM-DD (UTC); empty: today." placeholder:"DAY"`
 	Format   string `help:"csv, or fixed: lines of fixed length." enum:"csv,fixed" default:"csv"`
 	Out      string `help:"The file; it must not be there yet." required:"" type:"path"`
+	Encrypt  bool   `help:"Encipher it to the bank's key (use enc in bank-keys.json): a compact JWE."`
 	Operator string `help:"Who writes it, for the audit." default:"${user}"`
+}
+
+// finish enciphers a file that was written, where that was asked for.
+func (o fileOptions) finish(s *bank.Service, w *bytes.Buffer, err error) error {
+	if err != nil || !o.Encrypt {
+		return err
+	}
+	sealed, err := s.Encrypt(w.Bytes())
+	if err != nil {
+		return err
+	}
+	w.Reset()
+	w.Write(sealed)
+	return nil
+}
+
+// recipient makes sure that there is a key to encipher to before a file gets its number.
+func (o fileOptions) recipient(s *bank.Service) error {
+	if !o.Encrypt {
+		return nil
+	}
+	_, err := s.Recipient()
+	return err
 }
 
 func (o fileOptions) day() (time.Time, error) {
@@ -91,8 +117,11 @@ func (c bankIssue) Run(ctx context.Context, g *globals) error {
 	defer b.Close()
 	var info bankfile.Info
 	err = create(c.Out, func(w *bytes.Buffer) error {
+		if err := c.recipient(s); err != nil {
+			return err
+		}
 		info, err = s.IssuingResult(ctx, w, day, c.format(), actor)
-		return err
+		return c.finish(s, w, err)
 	})
 	if err != nil {
 		return err
@@ -119,8 +148,11 @@ func (c bankReconcile) Run(ctx context.Context, g *globals) error {
 	var info bankfile.Info
 	var f *bankfile.Reconciliation
 	err = create(c.Out, func(w *bytes.Buffer) error {
+		if err := c.recipient(s); err != nil {
+			return err
+		}
 		f, info, err = s.Reconcile(ctx, w, day, c.format(), actor)
-		return err
+		return c.finish(s, w, err)
 	})
 	if err != nil {
 		return err

@@ -194,6 +194,7 @@ type Status struct {
 	State       string    `json:"state" enum:"made,active,suspended,revoked"`
 	StatusIndex int64     `json:"statusIndex"`
 	Last4       string    `json:"last4"`
+	PAN         string    `json:"pan,omitempty" doc:"First six and last four digits, for keys with the scope bank:pan" example:"589210******1234"`
 	Expires     string    `json:"expires" doc:"The card's own last day; residence validity is the rule's"`
 	At          time.Time `json:"at"`
 }
@@ -206,6 +207,20 @@ func (s *Service) Status(ctx context.Context, token []byte, sequence byte) (Stat
 
 func (s *Service) status(c store.BankCard) Status {
 	return Status{State: c.State, StatusIndex: c.StatusIndex, Last4: c.Last4, Expires: c.Expires.Format(time.DateOnly), At: s.now().UTC()}
+}
+
+// Masked is a card's PAN as who may see more of it sees it: the first six and the last
+// four digits, and no other. It opens nothing: the first are the issuer's number.
+func (s *Service) Masked(ctx context.Context, token []byte, sequence byte) (string, error) {
+	c, err := s.Store.CardByPANToken(ctx, token, sequence)
+	if err != nil {
+		return "", err
+	}
+	scheme := s.Profiles.Payments[c.Scheme]
+	if scheme == nil {
+		return "", errors.New("the card's payment scheme is not known here any more")
+	}
+	return payment.Masked(scheme.BIN, c.Last4), nil
 }
 
 // Limits of the question whether PAN and IBAN belong together: by who asks, and by

@@ -70,6 +70,12 @@ type Config struct {
 		Listen string `toml:"listen"`
 	} `toml:"http"`
 
+	Bank struct {
+		// PANViewers are operators who see first six and last four digits of a PAN;
+		// others see the last four.
+		PANViewers []string `toml:"pan-viewers"`
+	} `toml:"bank"`
+
 	Desk struct {
 		Office      string   `toml:"office"`      // code of the office whose desk this machine is
 		Keyboard    bool     `toml:"keyboard"`    // PINs may be typed where the reader has no pin-pad
@@ -167,6 +173,9 @@ transmit-timeout = "20s"
 
 [http]
 listen = "127.0.0.1:8443"
+
+[bank]
+pan-viewers = []      # operators who see first six and last four digits of a PAN; others see the last four
 
 [desk]
 office = ""           # code of the kefalat office whose desk this machine is

@@ -38,6 +38,9 @@ func (p PAN) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 // Last4 is the last four digits.
 func (p PAN) Last4() string { return string(p[max(0, len(p)-4):]) }
 
+// Masked is a PAN's first six and last four digits: bin and last4.
+func Masked(bin, last4 string) string { return bin[:min(6, len(bin))] + "******" + last4 }
+
 // Mask shows the first six and last four digits of a number of at least 13, and
 // nothing of a shorter one.
 func Mask(pan string) string {

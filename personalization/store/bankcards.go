@@ -118,6 +118,25 @@ func (s *Store) BankDay(ctx context.Context, day time.Time) ([]BankIssue, error)
 		"SELECT token, sequence, last4, iban_sealed, assignment, person_id, epoch, wrapped, expires_on, made_at, scheme FROM bank_day($1)", day.Format(time.DateOnly))
 }
 
+// BankPAN is the sealed PAN of one card issued on a day.
+type BankPAN struct {
+	Token    []byte
+	Sequence int16
+	PANID    uuid.UUID // additional data: table pan, row PANID
+	Sealed   []byte
+	PersonID uuid.UUID
+	Epoch    string
+	Wrapped  []byte
+	Expires  time.Time
+	Scheme   string
+}
+
+// BankDayPANs lists the sealed PANs of the cards that were issued on a day (UTC).
+func (s *Store) BankDayPANs(ctx context.Context, day time.Time) ([]BankPAN, error) {
+	return list(ctx, s.bank, "reading a day's PANs", pgx.RowToStructByPos[BankPAN],
+		"SELECT token, sequence, pan_id, pan_sealed, person_id, epoch, wrapped, expires_on, scheme FROM bank_day_pans($1)", day.Format(time.DateOnly))
+}
+
 // BankBalance counts accounts by where they stand: waiting, in-progress, in-doubt,
 // issued, withdrawn.
 func (s *Store) BankBalance(ctx context.Context) (map[string]uint64, error) {

@@ -357,16 +357,7 @@ func (s *Service) revealMailers(ctx context.Context, in *mailersRequest) (*textR
 		return nil, err
 	}
 	defer clear(plain)
-	enc, err := jose.NewEncrypter(jose.A256GCM, jose.Recipient{Algorithm: jose.ECDH_ES_A256KW, Key: &to}, (&jose.EncrypterOptions{}).WithContentType("pin-mailers+json"))
-	if err != nil {
-		return nil, fmt.Errorf("%w: the printer's key: %w", ErrRequest, err)
-	}
-	jwe, err := enc.Encrypt(plain)
-	if err != nil {
-		return nil, err
-	}
-	text, err := jwe.CompactSerialize()
-	return &textReply{Text: text}, err
+	return encryptTo(&to, "pin-mailers+json", plain)
 }
 
 // RevealMailers opens PINs and enciphers them to the printer's public key, a JWK on

@@ -70,6 +70,7 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodEnvironment, s.environment)
 	register(s, srv, methodImportComponents, s.importComponents)
 	register(s, srv, methodIssuerKey, s.issuerKey)
+	register(s, srv, methodRevealPANs, s.revealPANs)
 	register(s, srv, methodKeyBlock, s.keyBlock)
 	register(s, srv, methodNewICCKeys, s.newICCKeys)
 	register(s, srv, methodNewPaymentSecrets, s.newPaymentSecrets)

@@ -33,6 +33,7 @@ const (
 
 	methodImportComponents  = "import-components"
 	methodIssuerKey         = "issuer-key"
+	methodRevealPANs        = "reveal-pans"
 	methodKeyBlock          = "key-block"
 	methodNewICCKeys        = "new-icc-keys"
 	methodNewPaymentSecrets = "new-payment-secrets"

@@ -2,14 +2,20 @@ package endtoend
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"cardbureau/cardio/stripe"
 	"cardbureau/cardio/virtual/encoder"
@@ -29,7 +35,7 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 	if err := json.Unmarshal(bytes.SplitAfter(serve.ready(), []byte("\n"))[0], &ready); err != nil {
 		t.Fatal(err)
 	}
-	key := h.start("api-key", "create", "bank", "--scope", "bank:accounts,bank:verify,bank:status")
+	key := h.start("api-key", "create", "bank", "--scope", "bank:accounts,bank:verify,bank:status,bank:pan")
 	if key.wait() != 0 {
 		t.Fatal(key.stderr.String())
 	}
@@ -72,6 +78,12 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 	if r.Issued != 2 {
 		t.Fatalf("%+v", r)
 	}
+	pans := filepath.Join(h.dir, "pans.jwe")
+	h.must(1, "bank", "files", "pans", "--out", pans) // the bank has given no key
+	own := s.bankKey()
+	s.mailers(own)
+	h.must(0, "bank", "files", "pans", "--out", pans)
+	h.must(0, "bank", "files", "issue", "--encrypt", "--out", filepath.Join(h.dir, "issued.jwe"))
 	h.must(0, "bank", "files", "issue", "--out", filepath.Join(h.dir, "issued.csv"))
 	h.must(0, "bank", "reconcile", "--out", filepath.Join(h.dir, "reconciliation.csv"))
 	h.must(0, "bank", "bindings", "--out", filepath.Join(h.dir, "bindings"))
@@ -88,6 +100,7 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 		}
 	}
 	s.get(ready.URL + "/v1/bank/events")
+	s.masked(ready.URL)
 	s.post(ready.URL+"/v1/bank/match", "application/json", []byte(`{"panToken":"`+strings.Repeat("00", 16)+`","panSequence":1,"iban":"IR000000000000000000000000"}`))
 	h.must(0, "audit", "verify")
 	for _, p := range []*process{serve, readers} {
@@ -95,6 +108,8 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 		h.keep(p)
 	}
 	s.payments(4)
+	s.lists(own, pans)
+	s.printed(own)
 
 	db := h.database()
 	for _, f := range s.everything(db) {
@@ -115,11 +130,139 @@ func TestNothingOfTheBankLeaks(t *testing.T) {
 	}
 }
 
+// bankKey gives the bureau a key of the bank's to encipher to, and returns its other
+// half.
+func (s *secrets) bankKey() *ecdsa.PrivateKey {
+	t := s.t
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(s.dir, "bank-keys.json")
+	raw, err := os.ReadFile(name)
+	var keys jose.JSONWebKeySet
+	if err == nil {
+		err = json.Unmarshal(raw, &keys)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys.Keys = append(keys.Keys, jose.JSONWebKey{Key: own.Public(), KeyID: "bank-files", Use: "enc", Algorithm: string(jose.ECDH_ES_A256KW)})
+	if raw, err = json.Marshal(keys); err == nil {
+		err = os.WriteFile(name, raw, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return own
+}
+
+// opened deciphers a file of the bureau's as the bank does.
+func (s *secrets) opened(own *ecdsa.PrivateKey, name string) []byte {
+	s.t.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e, err := jose.ParseEncrypted(strings.TrimSpace(string(raw)), []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	plain, err := e.Decrypt(own)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return plain
+}
+
+// mailers writes the PINs for their printer: two people, and nobody in between.
+func (s *secrets) mailers(own *ecdsa.PrivateKey) {
+	h, printer := s.house, filepath.Join(s.dir, "printer.jwk")
+	raw, err := json.Marshal(jose.JSONWebKey{Key: own.Public(), KeyID: "printer"})
+	if err == nil {
+		err = os.WriteFile(printer, raw, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	h.must(0, "bank", "mailers", "open") // none waits for a day yet
+	var batch struct {
+		Batch string
+		PINs  int
+	}
+	h.json(&batch, 0, "bank", "mailers", "open", "--delay", "0s", "--operator", "amini")
+	if batch.PINs != 4 {
+		s.t.Fatalf("%+v", batch)
+	}
+	out := filepath.Join(s.dir, "mailers.jwe")
+	h.must(1, "bank", "mailers", "export", batch.Batch, "--to", printer, "--out", out)
+	h.must(1, "bank", "mailers", "release", batch.Batch, "--operator", "amini")
+	h.must(0, "bank", "mailers", "release", batch.Batch, "--operator", "rahmani")
+	h.must(0, "bank", "mailers", "export", batch.Batch, "--to", printer, "--out", out)
+	h.must(0, "bank", "mailers", "printed", batch.Batch)
+	h.must(1, "bank", "mailers", "export", batch.Batch, "--to", printer, "--out", out+"2")
+}
+
+// printed compares the PINs of the mailers with those on the chips.
+func (s *secrets) printed(own *ecdsa.PrivateKey) {
+	var list struct{ Mailers []struct{ Label, PIN string } }
+	if err := json.Unmarshal(s.opened(own, filepath.Join(s.dir, "mailers.jwe")), &list); err != nil || len(list.Mailers) != 4 {
+		s.t.Fatalf("%d mailers, %v", len(list.Mailers), err)
+	}
+	for _, m := range list.Mailers {
+		if len(m.PIN) < 4 || s.pins[m.Label] != m.PIN {
+			s.t.Error("a mailer has another PIN than its card")
+		}
+	}
+}
+
+// lists checks that the bank, and nobody else, learns the PANs, and that an enciphered
+// file is the one that would have been written.
+func (s *secrets) lists(own *ecdsa.PrivateKey, name string) {
+	t := s.t
+	var list struct {
+		Kind            string
+		Sequence, Cards json.RawMessage
+	}
+	plain := s.opened(own, name)
+	if err := json.Unmarshal(plain, &list); err != nil || list.Kind != "PANS" || string(list.Sequence) != "1" {
+		t.Errorf("list: %v, %v", list.Kind, err)
+	}
+	var cards []struct {
+		PAN, PANToken, Expires, ServiceCode string
+		PANSequence                         int
+	}
+	if err := json.Unmarshal(list.Cards, &cards); err != nil || len(cards) != len(s.pans) {
+		t.Fatalf("%d of %d PANs, %v", len(cards), len(s.pans), err)
+	}
+	for _, c := range cards {
+		if !slices.Contains(s.pans, c.PAN) || len(c.PANToken) != 32 || c.PANSequence != 1 || c.ServiceCode == "" || c.Expires == "" {
+			t.Error("the list names a card that was not made, or lacks something")
+		}
+	}
+	if file := s.opened(own, filepath.Join(s.dir, "issued.jwe")); !bytes.Contains(file, []byte("ISSUE")) || bytes.Count(file, []byte("\r\n")) != 7 {
+		t.Errorf("the enciphered file has %d lines", bytes.Count(file, []byte("\r\n")))
+	}
+}
+
+// masked asks for a card with a key that may see more of its PAN.
+func (s *secrets) masked(url string) {
+	var list struct{ Events []struct{ PANToken string } }
+	if err := json.Unmarshal(s.get(url+"/v1/bank/events"), &list); err != nil || len(list.Events) == 0 {
+		s.t.Fatal(err)
+	}
+	var status struct{ PAN, Last4 string }
+	if err := json.Unmarshal(s.get(url+"/v1/bank/cards/"+list.Events[0].PANToken+"/1/status"), &status); err != nil || status.PAN != "589210******"+status.Last4 {
+		s.t.Errorf("%+v, %v", status, err)
+	}
+}
+
 // payments makes needles of what payment applications and stripes hold.
 func (s *secrets) payments(want int) {
 	t, n := s.t, s.needles
 	_, paths := s.files("virtual/issued")
 	made := 0
+	s.pins = map[string]string{}
 	for _, path := range paths {
 		m, err := nvm.Open(path)
 		if err != nil {
@@ -140,13 +283,16 @@ func (s *secrets) payments(want int) {
 				n.value("PAN", v[i+2:i+10])
 				n.number("track 2 equivalent data", strings.TrimRight(rest, "F"))
 				s.can = pan
+				s.pans = append(s.pans, pan)
 				made++
 			case "8000":
 				for at := 0; at+16 <= len(v); at++ {
 					n.value("ICC master key", v[at:at+16])
 				}
-			case "8010":
+			case "8010": // ISO 9564 format 2: 2, length, digits, F
 				n.value("PIN block", v)
+				block := hex.EncodeToString(v)
+				s.pins[s.can[len(s.can)-4:]] = block[2 : 2+int(block[1]-'0')]
 			case "8201", "8202", "8203", "8204", "8205":
 				n.value("ICC private key", v[8:40])
 			}

@@ -73,8 +73,10 @@ type secrets struct {
 	t       *testing.T
 	needles *needles
 	people  []record.Record
-	own     []string // files of the test itself
-	can     string   // of one card
+	own     []string          // files of the test itself
+	can     string            // of one card
+	pans    []string          // of all cards
+	pins    map[string]string // of the accounts, by last four digits
 	apiKey  string
 }
 

@@ -164,7 +164,7 @@ func (s *secrets) opened(own *ecdsa.PrivateKey, name string) []byte {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	e, err := jose.ParseEncrypted(strings.TrimSpace(string(raw)), []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM})
+	e, err := jose.ParseEncryptedCompact(strings.TrimSpace(string(raw)), []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/cardio/virtual/rack"
+	"cardbureau/cardio/virtual/vpcd"
 )
 
 // testKey is the key that hosts from outside try on a blank.
@@ -85,7 +86,7 @@ func inReader(t testing.TB, b virtual.Blank, modules map[string]func() virtual.A
 	go func() {
 		ended <- rack.Run(ctx, rack.Config{
 			Dir: cards, ControlSocket: control, Slots: []rack.Slot{{Reader: slot.Reader, Port: slot.Port}},
-			Factory: func(mem *nvm.Memory) (*virtual.Chip, error) {
+			Factory: func(mem *nvm.Memory) (vpcd.Card, error) {
 				return virtual.New(virtual.Config{Memory: mem, Applets: modules})
 			},
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Ready: func() { close(ready) },

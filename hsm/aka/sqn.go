@@ -73,14 +73,22 @@ func (s Scheme) Join(seq uint64, ind int) (SQN, error) {
 	return SQN(seq<<s.INDBits | uint64(ind)), nil
 }
 
-// Next is the number after n, for the authentication centre: SEQ one higher,
-// IND the next in turn (C.1.1.3, C.1.2 with a counter that is no clock). It fails when the numbers
-// are used up: the subscriber then needs a new key.
+// Next is the number after n, for the authentication centre: SEQ one higher, IND
+// the next in turn (C.1.1.3, with a counter that is no clock). It fails when the
+// numbers are used up: the subscriber then needs a new key.
 func (s Scheme) Next(n SQN) (SQN, error) {
-	seq, ind := s.Split(n)
-	next, err := s.Join(seq+1, (ind+1)&(1<<s.INDBits-1))
+	_, ind := s.Split(n)
+	return s.NextIn(n, (ind+1)&(1<<s.INDBits-1))
+}
+
+// NextIn is Next with an index of the caller's. A USIM keeps a SEQ for each IND
+// (C.2.2), so that an authentication centre beside the network's, which uses one
+// IND that the network does not, spoils none of the network's numbers.
+func (s Scheme) NextIn(n SQN, ind int) (SQN, error) {
+	seq, _ := s.Split(n)
+	next, err := s.Join(seq+1, ind)
 	if err != nil {
-		return 0, fmt.Errorf("the sequence numbers are used up: %w", err)
+		return 0, fmt.Errorf("there is no next sequence number: %w", err)
 	}
 	return next, nil
 }

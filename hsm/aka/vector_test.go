@@ -139,6 +139,21 @@ func TestSequenceNumbers(t *testing.T) {
 	if seq, ind := s.Split(next); err != nil || seq != 8 || ind != 0 {
 		t.Error(seq, ind, err)
 	}
+	// Two centres with indexes of their own do not spoil each other's numbers.
+	w, _ := NewWindow(s)
+	desk, network := SQN(0), SQN(0)
+	for range 3 {
+		desk, _ = s.NextIn(w.Highest(), 31)
+		if !w.Accept(desk) {
+			t.Errorf("the desk's %d", desk)
+		}
+		if network, _ = s.NextIn(network, 3); !w.Accept(network) {
+			t.Errorf("the network's %d", network)
+		}
+	}
+	if _, err := s.NextIn(1, 32); err == nil {
+		t.Error("an index that does not fit")
+	}
 	last, err := s.Join(1<<43-1, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,9 @@ const (
 )
 
 // SIMScheme is how a subscriber's sequence numbers are made (TS 33.102 annex C).
-// The zero value is that of most USIMs: IND of 5 bits, Δ of 2^28.
+// The zero value is that of most USIMs: IND of 5 bits, Δ of 2^28. Vectors are always
+// made in the highest IND, so that those of the network, which keeps its own count,
+// stay good: the network must not use it.
 type SIMScheme struct {
 	INDBits int    // 5 when zero
 	Delta   uint64 // in units of SEQ; 2^28 when zero

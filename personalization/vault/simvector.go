@@ -22,6 +22,12 @@ func (s SIMScheme) scheme() (aka.Scheme, error) {
 	return out, simError(out.Check())
 }
 
+// nextSQN is the number after last, in the highest IND: the bureau is an
+// authentication centre beside the network's, and leaves it the others.
+func nextSQN(s aka.Scheme, last uint64) (aka.SQN, error) {
+	return s.NextIn(aka.SQN(last), 1<<s.INDBits-1)
+}
+
 // expectedAAD binds a response to a SIM and a session.
 func expectedAAD(iccid string, session []byte) ([]byte, error) {
 	if len(session) < 1 || len(session) > 64 || len(iccid) > 20 {
@@ -57,7 +63,7 @@ func (s *Service) simVector(ctx context.Context, in *SIMVectorRequest) (*SIMVect
 	if err != nil {
 		return nil, err
 	}
-	next, err := scheme.Next(aka.SQN(in.Last))
+	next, err := nextSQN(scheme, in.Last)
 	if err != nil {
 		return nil, simError(err)
 	}
@@ -123,7 +129,7 @@ func (s *Service) simResync(ctx context.Context, in *SIMResyncRequest) (*sqnRepl
 		if err != nil {
 			return simError(err)
 		}
-		if next, err := scheme.Next(aka.SQN(in.Last)); err != nil || !scheme.Acceptable(next, ms) {
+		if next, err := nextSQN(scheme, in.Last); err != nil || !scheme.Acceptable(next, ms) {
 			out.SQN = uint64(ms)
 		}
 		return nil

@@ -13,6 +13,7 @@ import (
 	"cardbureau/cardio/virtual"
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/rack"
+	"cardbureau/cardio/virtual/vpcd"
 )
 
 // plain is an applet that does nothing.
@@ -46,7 +47,7 @@ func TestVirtualFeedsFromTheRack(t *testing.T) {
 	go func() {
 		ended <- rack.Run(running, rack.Config{
 			Dir: dir, ControlSocket: control, Slots: []rack.Slot{{Reader: slots[0].Reader, Port: slots[0].Port}},
-			Factory: func(mem *nvm.Memory) (*virtual.Chip, error) {
+			Factory: func(mem *nvm.Memory) (vpcd.Card, error) {
 				return virtual.New(virtual.Config{Memory: mem, Applets: map[string]func() virtual.Applet{
 					virtual.LDSAID: func() virtual.Applet { return plain{} },
 				}})

@@ -32,11 +32,18 @@ const (
 // host cannot know on which side of the execution the power went.
 var ErrTorn = fmt.Errorf("virtual: the card was torn out: %w", apdu.ErrInDoubt)
 
-// Faulty is a Chip behind a bad reader: something happens at one APDU, counted
+// Powered is a software chip as far as a reader's faults reach it: *Chip, or that
+// of another package.
+type Powered interface {
+	apdu.Card
+	PowerOff()
+}
+
+// Faulty is a chip behind a bad reader: something happens at one APDU, counted
 // from 1 since the Faulty was made. It implements apdu.Card. Set its fields
 // before use.
 type Faulty struct {
-	Chip  *Chip
+	Chip  Powered
 	At    int           // number of the APDU at which Fault happens; 0 is never
 	Fault Fault         //
 	Delay time.Duration // before every answer
@@ -53,7 +60,7 @@ func (f *Faulty) Count() int {
 }
 
 // Transmit executes a command on the chip, or does what Fault says. After a
-// tear the chip is without power until Chip.Reset.
+// tear the chip is without power until it is reset.
 func (f *Faulty) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	f.mu.Lock()
 	f.count++

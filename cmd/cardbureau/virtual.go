@@ -99,7 +99,7 @@ func runRack(user context.Context, dir string, readers int, leave func(context.C
 	// The rack answers once Ready has returned, and ready may ask it something.
 	readied := make(chan error, 1)
 	cfg := rack.Config{
-		Dir: virtualFolder(dir), Slots: slots, ControlSocket: control, Factory: rehearsal.NewChip, Log: logger(),
+		Dir: virtualFolder(dir), Slots: slots, ControlSocket: control, Factory: rehearsal.NewCard, Log: logger(),
 		Ready: func() {
 			go func() {
 				err := d.Describe(control, ports...)

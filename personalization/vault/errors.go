@@ -8,6 +8,7 @@ import (
 	"cardbureau/cardio/gp"
 	"cardbureau/hsm"
 	"cardbureau/hsm/agent"
+	"cardbureau/hsm/aka"
 	"cardbureau/personalization/record"
 )
 
@@ -38,6 +39,9 @@ var (
 	ErrSealed = errors.New("the sealed data does not open: it was altered or belongs to another row or person")
 	// ErrJWE: an encrypted record that cannot be opened; the input is at fault.
 	ErrJWE = record.ErrJWE
+	// ErrAUTS: a resynchronization token that the SIM's key did not make for this
+	// challenge.
+	ErrAUTS = aka.ErrAUTS
 	// ErrRequest: arguments that make no sense; the caller is at fault.
 	ErrRequest = errors.New("request to the HSM agent makes no sense")
 )
@@ -60,6 +64,7 @@ var codes = []struct {
 	{"key-block", ErrKeyBlock},
 	{"key-usage", ErrKeyUsage},
 	{"key-present", ErrKeyPresent},
+	{"auts", ErrAUTS},
 	{"request", ErrRequest},
 	{"card-cryptogram", gp.ErrCardCryptogram},
 	{"card-challenge", gp.ErrCardChallenge},

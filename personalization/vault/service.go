@@ -84,6 +84,13 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodOpenBankJWE, s.openBankJWE)
 	register(s, srv, methodSignTestBank, s.signTestBank)
 	register(s, srv, methodRevealMailers, s.revealMailers)
+	register(s, srv, methodSIMKeysIn, s.simKeysIn)
+	register(s, srv, methodNewSIMKeys, s.newSIMKeys)
+	register(s, srv, methodSIMProgram, s.simProgram)
+	register(s, srv, methodSIMVector, s.simVector)
+	register(s, srv, methodSIMCheckRES, s.simCheckRES)
+	register(s, srv, methodSIMResync, s.simResync)
+	register(s, srv, methodSealTestSIM, s.sealTestSIM)
 	return srv
 }
 

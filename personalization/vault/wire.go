@@ -47,6 +47,14 @@ const (
 	methodOpenBankJWE       = "open-bank-jwe"
 	methodSignTestBank      = "sign-test-bank"
 	methodRevealMailers     = "reveal-mailers"
+
+	methodSIMKeysIn   = "sim-keys-in"
+	methodNewSIMKeys  = "new-sim-keys"
+	methodSIMProgram  = "sim-program"
+	methodSIMVector   = "sim-vector"
+	methodSIMCheckRES = "sim-check-res"
+	methodSIMResync   = "sim-resync"
+	methodSealTestSIM = "seal-test-sim"
 )
 
 type nothing struct{}

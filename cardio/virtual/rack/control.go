@@ -19,7 +19,7 @@ import (
 //
 //	next       put the next blank into the slot
 //	insert     put the card Card, from whatever bin, into the slot
-//	out        take the card out of the slot, into Bin (issued, rejected, doubt, blanks)
+//	out        take the card out of the slot, into Bin (issued, rejected, doubt, blanks, sims)
 //	remove     take the card out, back to the bin that it came from
 //	status     of the whole rack
 //	hold       make the card in the slot, or the next one, stop at its APDU number At
@@ -171,7 +171,7 @@ func (r *rack) answer(ctx context.Context, line []byte) Answer {
 		card, err = s.insert(q.Card)
 	case "out":
 		switch q.Bin {
-		case Issued, Rejected, Doubt, Blanks:
+		case Issued, Rejected, Doubt, Blanks, SIMs:
 			card, err = s.remove(q.Bin)
 		default:
 			return Answer{Error: fmt.Sprintf("rack: there is no bin %q", q.Bin)}

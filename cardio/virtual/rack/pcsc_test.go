@@ -11,8 +11,10 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/pcsc"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/cardio/virtual/pcscd/pcscdtest"
+	"cardbureau/cardio/virtual/usim"
 )
 
 var daemon *pcscd.Daemon
@@ -152,4 +154,60 @@ func BenchmarkThroughPCSC(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "APDU/s")
+}
+
+// TestSIMThroughPCSC has a SIM in a real virtual reader: it is put in by name,
+// never as the next blank, and keeps its tries when it is taken out.
+func TestSIMThroughPCSC(t *testing.T) {
+	if daemon == nil {
+		t.Skip("no virtual readers here")
+	}
+	s := daemon.Slots()[0]
+	dir := t.TempDir()
+	const name = "8998350000000000010"
+	p := usim.Profile{Kind: usim.DelegatedBlank, ICCID: name}
+	if err := NewCard(dir, SIMs, name, func(m *nvm.Memory) error { return usim.Manufacture(m, p) }); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, dir, Slot{Reader: s.Reader, Port: s.Port})
+	if a := r.do(Request{Op: "next"}); !a.Empty {
+		t.Fatalf("a SIM is taken for a blank: %+v", a)
+	}
+	c, err := pcsc.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	adm := apdu.Command{INS: 0x20, P2: 0x0A, Data: []byte("00000000")}
+	for _, want := range []apdu.StatusWord{0x63C2, 0x63C1} {
+		if err := c.WaitRemoved(ctx, s.Reader); err != nil {
+			t.Fatal(err)
+		}
+		r.do(Request{Op: "insert", Card: name})
+		if atr, err := c.WaitCard(ctx, s.Reader); err != nil || !bytes.Equal(atr, usim.SJA2ATR) {
+			t.Fatalf("ATR %X %v", atr, err)
+		}
+		conn, err := c.Connect(ctx, s.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fcp, err := apdu.Must(ctx, conn, apdu.Command{INS: 0xA4, P1: 0x08, P2: 0x04, Data: []byte{0x2F, 0xE2}, Ne: 256})
+		if err != nil || len(fcp) == 0 || fcp[0] != 0x62 {
+			t.Fatalf("%X %v", fcp, err)
+		}
+		iccid, err := apdu.Must(ctx, conn, apdu.Command{INS: 0xB0, Ne: 256})
+		if err != nil || hex.EncodeToString(iccid) != "988953000000000010f0" {
+			t.Errorf("%x %v", iccid, err)
+		}
+		if got, err := apdu.Send(ctx, conn, adm); err != nil || got.SW != want {
+			t.Errorf("%v %v", got.SW, err)
+		}
+		conn.Close(pcsc.Leave)
+		r.do(Request{Op: "remove"})
+	}
+	if a := r.do(Request{Op: "status"}); a.Cards[SIMs] != 1 {
+		t.Errorf("%+v", a.Cards)
+	}
 }

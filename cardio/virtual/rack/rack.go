@@ -3,7 +3,7 @@
 // person would. It is a process of its own, so that a card stays in its
 // reader, and keeps what it knows, when the host that writes it dies.
 //
-// The folder has a subfolder for every bin (blanks, issued, rejected, doubt)
+// The folder has a subfolder for every bin (blanks, issued, rejected, doubt, sims)
 // with one file a card, NAME.card (see cardio/virtual/nvm), and slots/N/BIN
 // for the card that is in slot N and the bin that it came from. A rack that
 // starts again finds its cards where they were.
@@ -28,6 +28,7 @@ import (
 
 	"cardbureau/cardio/virtual"
 	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/vpcd"
 )
 
 // Bin is a subfolder of cards.
@@ -39,10 +40,11 @@ const (
 	Issued   Bin = "issued"
 	Rejected Bin = "rejected"
 	Doubt    Bin = "doubt"
+	SIMs     Bin = "sims" // put in by name only: no blank of a card
 )
 
 // Bins are all of them.
-var Bins = []Bin{Blanks, Issued, Rejected, Doubt}
+var Bins = []Bin{Blanks, Issued, Rejected, Doubt, SIMs}
 
 const extension = ".card"
 
@@ -68,8 +70,8 @@ type Config struct {
 	Dir           string // folder of the cards; made when it is not there
 	Slots         []Slot
 	ControlSocket string // path of the unix socket, at most 107 bytes
-	// Factory makes a chip on the memory of a card.
-	Factory func(*nvm.Memory) (*virtual.Chip, error)
+	// Factory makes a chip on the memory of a card: a *virtual.Chip, or a SIM.
+	Factory func(*nvm.Memory) (vpcd.Card, error)
 	// Ready is called once when the control socket takes orders.
 	Ready func()
 	Log   *slog.Logger
@@ -80,32 +82,39 @@ type Config struct {
 // or slot has a card of this name.
 func NewBlank(dir string, b virtual.Blank) (string, error) {
 	name := b.Serial.String()
-	folder := filepath.Join(dir, string(Blanks))
+	return name, NewCard(dir, Blanks, name, func(mem *nvm.Memory) error { return virtual.Manufacture(mem, b) })
+}
+
+// NewCard puts a new card into a bin of a rack's folder: manufacture makes it in
+// an empty memory. It fails with fs.ErrExist when any bin or slot has a card of
+// this name, which is a file's name without extension.
+func NewCard(dir string, bin Bin, name string, manufacture func(*nvm.Memory) error) error {
+	folder := filepath.Join(dir, string(bin))
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return "", fmt.Errorf("rack: %w", err)
+		return fmt.Errorf("rack: %w", err)
 	}
 	for _, pattern := range []string{"*", filepath.Join("slots", "*", "*")} {
 		if found, _ := filepath.Glob(filepath.Join(dir, pattern, name+extension)); len(found) > 0 {
-			return "", fmt.Errorf("rack: the card %s: %w", name, fs.ErrExist)
+			return fmt.Errorf("rack: the card %s: %w", name, fs.ErrExist)
 		}
 	}
 	temp := filepath.Join(folder, "."+name+".new")
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("rack: %w", err)
+		return fmt.Errorf("rack: %w", err)
 	}
 	mem, err := nvm.Open(temp)
 	if err != nil {
-		return "", err
+		return err
 	}
-	err = virtual.Manufacture(mem, b)
+	err = manufacture(mem)
 	if err = errors.Join(err, mem.Close()); err != nil {
 		os.Remove(temp)
-		return "", err
+		return err
 	}
 	if err := os.Rename(temp, filepath.Join(folder, name+extension)); err != nil {
-		return "", fmt.Errorf("rack: %w", err)
+		return fmt.Errorf("rack: %w", err)
 	}
-	return name, nil
+	return nil
 }
 
 // Cards lists the cards of a bin, sorted.

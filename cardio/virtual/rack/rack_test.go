@@ -18,6 +18,8 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/virtual"
 	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/usim"
+	"cardbureau/cardio/virtual/vpcd"
 )
 
 // counter is an applet: INS 10 counts, lastingly, and answers the count; INS 20
@@ -41,7 +43,10 @@ func (counter) StoreData(virtual.Env, byte, byte, []byte) ([]byte, apdu.StatusWo
 	return nil, apdu.SWSuccess
 }
 
-func factory(mem *nvm.Memory) (*virtual.Chip, error) {
+func factory(mem *nvm.Memory) (vpcd.Card, error) {
+	if usim.Is(mem) {
+		return usim.New(usim.Config{Memory: mem})
+	}
 	return virtual.New(virtual.Config{
 		Memory:  mem,
 		Applets: map[string]func() virtual.Applet{virtual.LDSAID: func() virtual.Applet { return counter{} }},

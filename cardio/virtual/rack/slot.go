@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"cardbureau/cardio/virtual"
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/vpcd"
 )
@@ -30,7 +29,7 @@ type slot struct {
 
 // inserted is a card in a slot.
 type inserted struct {
-	*virtual.Chip
+	vpcd.Card
 	name string
 	from Bin
 	mem  *nvm.Memory
@@ -72,7 +71,7 @@ func (c *inserted) Transmit(ctx context.Context, command []byte) ([]byte, error)
 			return nil, err
 		}
 	}
-	out, err := c.Chip.Transmit(ctx, command)
+	out, err := c.Card.Transmit(ctx, command)
 	if h != nil && !h.before && err == nil {
 		err = h.wait(ctx)
 	}
@@ -143,7 +142,7 @@ func (s *slot) start(name string, from Bin) error {
 	}
 	chip.PowerOff()
 	ctx, cancel := context.WithCancel(s.rack.ctx)
-	c := &inserted{Chip: chip, name: name, from: from, mem: mem, stop: cancel, done: make(chan struct{})}
+	c := &inserted{Card: chip, name: name, from: from, mem: mem, stop: cancel, done: make(chan struct{})}
 	s.mu.Lock()
 	c.hold, s.next = s.next, nil
 	s.in = c

@@ -19,6 +19,7 @@ import (
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/pcscd"
 	"cardbureau/cardio/virtual/rack"
+	"cardbureau/cardio/virtual/vpcd"
 )
 
 // testKey is the key that hosts from outside try on a blank.
@@ -60,6 +61,19 @@ func keycardHost(t testing.TB) string {
 // that a judge finds it with.
 func inReader(t testing.TB, b virtual.Blank, modules map[string]func() virtual.Applet) (reader string, env []string) {
 	t.Helper()
+	put := func(cards string) (rack.Request, error) {
+		_, err := rack.NewBlank(cards, b)
+		return rack.Request{Op: "next"}, err
+	}
+	return cardInReader(t, put, func(mem *nvm.Memory) (vpcd.Card, error) {
+		return virtual.New(virtual.Config{Memory: mem, Applets: modules})
+	})
+}
+
+// cardInReader is inReader of any software card: put makes it in a rack's folder
+// and says what puts it into the reader.
+func cardInReader(t testing.TB, put func(cards string) (rack.Request, error), factory func(*nvm.Memory) (vpcd.Card, error)) (reader string, env []string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "cb-host-") // short: a socket's path is in it
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +90,8 @@ func inReader(t testing.TB, b virtual.Blank, modules map[string]func() virtual.A
 	}
 	t.Cleanup(d.Stop)
 	cards := filepath.Join(dir, "cards")
-	if _, err := rack.NewBlank(cards, b); err != nil {
+	request, err := put(cards)
+	if err != nil {
 		t.Fatal(err)
 	}
 	slot := d.Slots()[0]
@@ -85,10 +100,8 @@ func inReader(t testing.TB, b virtual.Blank, modules map[string]func() virtual.A
 	go func() {
 		ended <- rack.Run(ctx, rack.Config{
 			Dir: cards, ControlSocket: control, Slots: []rack.Slot{{Reader: slot.Reader, Port: slot.Port}},
-			Factory: func(mem *nvm.Memory) (*virtual.Chip, error) {
-				return virtual.New(virtual.Config{Memory: mem, Applets: modules})
-			},
-			Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Ready: func() { close(ready) },
+			Factory: factory,
+			Log:     slog.New(slog.NewTextHandler(io.Discard, nil)), Ready: func() { close(ready) },
 		})
 	}()
 	select {
@@ -97,7 +110,7 @@ func inReader(t testing.TB, b virtual.Blank, modules map[string]func() virtual.A
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); <-ended })
-	if a, err := (rack.Client{Socket: control}).Do(ctx, rack.Request{Op: "next"}); err != nil || !a.OK {
+	if a, err := (rack.Client{Socket: control}).Do(ctx, request); err != nil || !a.OK {
 		t.Fatalf("%+v %v", a, err)
 	}
 	return slot.Reader, []string{"PCSCLITE_CSOCK_NAME=" + d.Socket()}

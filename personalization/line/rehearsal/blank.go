@@ -10,6 +10,8 @@ import (
 	"cardbureau/cardio/virtual/mrtd"
 	"cardbureau/cardio/virtual/nvm"
 	"cardbureau/cardio/virtual/payment"
+	"cardbureau/cardio/virtual/usim"
+	"cardbureau/cardio/virtual/vpcd"
 	"cardbureau/personalization/profile"
 	"cardbureau/personalization/vault"
 )
@@ -50,6 +52,15 @@ func NewChip(mem *nvm.Memory) (*virtual.Chip, error) {
 		code[virtual.ModuleKey(a.module, a.version)] = a.code
 	}
 	return virtual.New(virtual.Config{Memory: mem, Applets: code})
+}
+
+// NewCard powers whatever software card a memory holds: a SIM, or one of
+// NewChip's.
+func NewCard(mem *nvm.Memory) (vpcd.Card, error) {
+	if usim.Is(mem) {
+		return usim.New(usim.Config{Memory: mem})
+	}
+	return NewChip(mem)
 }
 
 // Blank describes a software blank of a software chip's profile, with the

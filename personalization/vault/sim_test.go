@@ -1,0 +1,280 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/virtual/usim"
+	"cardbureau/hsm"
+	"cardbureau/hsm/simkeys"
+	"cardbureau/hsm/softhsm"
+)
+
+const (
+	simICCID = "8998110000000000012"
+	simBatch = "2025-11/7"
+)
+
+var (
+	simK   = []byte("KKKKKKKK11111111")
+	simOPc = []byte("OOOOOOOO22222222")
+)
+
+// simService is a service on a token of the test's own with keys for SIMs alone:
+// the transport keys are known, so that openssl can encipher under them.
+func simService(t testing.TB) (s *Service, aes, des []byte) {
+	t.Helper()
+	ctx := context.Background()
+	soft, err := softhsm.Ensure(ctx, t.TempDir(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin, err := hsm.ReadPIN(soft.PINPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := hsm.Open(ctx, hsm.Config{Module: soft.Module, Label: soft.Label, PIN: pin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { token.Close() })
+	s = NewService(token, "")
+	aes, des = []byte("0123456789abcdef0123456789abcdef"), bytesOf(t, "0123456789abcdeffedcba987654321089abcdef01234567")
+	o := hsm.KeyOptions{Use: hsm.UseEncrypt, Development: true}
+	if err := token.ImportAES(ctx, "cb/sim-transport/1", aes, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := token.ImportDES3(ctx, "cb/sim-transport-des/1", des, o); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what is there stays
+		if err := s.makeSIMKeys(ctx, &ProvisionRequest{Development: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, aes, des
+}
+
+// sim is an operator's SIM with the test's keys.
+func sim(t testing.TB, k, opc []byte, sqn uint64) *usim.Chip {
+	t.Helper()
+	c, err := usim.New(usim.Config{Profile: &usim.Profile{
+		ICCID: simICCID, IMSI: "432110000000001", K: usim.Secret(k), OPc: usim.Secret(opc), PIN1Disabled: true, SQN: sqn, AgeLimit: 100,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := apdu.Send(t.Context(), usim.Terminal{Card: c}, apdu.Command{INS: 0xA4, P1: 4, P2: 0x0C, Data: bytesOf(t, "A0000000871002")}); err != nil || !r.SW.OK() {
+		t.Fatal(r.SW, err)
+	}
+	return c
+}
+
+// ask sends a vector to a SIM: its RES, or its AUTS.
+func ask(t testing.TB, c *usim.Chip, v *SIMVector) (res, auts []byte) {
+	t.Helper()
+	data := append(append(append([]byte{16}, v.RAND...), 16), v.AUTN...)
+	r, err := apdu.Send(t.Context(), usim.Terminal{Card: c}, apdu.Command{INS: 0x88, P2: 0x81, Data: data, Ne: 256})
+	if err != nil || !r.SW.OK() {
+		t.Fatal(r.SW, err)
+	}
+	value := r.Data[2 : 2+int(r.Data[1])]
+	if r.Data[0] == 0xDC {
+		return nil, value
+	}
+	return value, nil
+}
+
+// TestSIMIsProven takes keys in from a file that openssl wrote, in every form, and
+// proves a SIM with them, after one resynchronization.
+func TestSIMIsProven(t *testing.T) {
+	s, aes, des := simService(t)
+	ctx := t.Context()
+	for form, key := range map[simkeys.Form][]byte{
+		simkeys.AESGCM: aes, simkeys.AESECB: aes, simkeys.AESCBC: aes, simkeys.DES3ECB: des, simkeys.DES3CBC: des,
+	} {
+		t.Run(string(form), func(t *testing.T) {
+			name := "sim-transport/1"
+			if form.DES3() {
+				name = "sim-transport-des/1"
+			}
+			row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: name, Form: form, ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cipher := map[simkeys.Form]string{simkeys.AESECB: "-aes-256-ecb", simkeys.AESCBC: "-aes-256-cbc", simkeys.DES3ECB: "-des-ede3", simkeys.DES3CBC: "-des-ede3-cbc"}[form]
+			if cipher != "" {
+				row.K, row.OPc = opensslOf(t, cipher, key, simK), opensslOf(t, cipher, key, simOPc)
+			}
+			all, err := s.simKeysIn(ctx, &SIMKeysInRequest{TransportKey: name, Form: form, Batch: simBatch, Rows: []SIMKeyRow{*row}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys := all.Keys[0]
+			if bytes.Contains(keys.Wrapped, simK) || len(keys.Wrapped) != simkeys.WrappedSize {
+				t.Error("wrapped keys")
+			}
+			prove(t, s, keys, sim(t, simK, simOPc, 32*1000+5))
+		})
+	}
+}
+
+func prove(t *testing.T, s *Service, keys SIMKeys, card *usim.Chip) {
+	t.Helper()
+	ctx := t.Context()
+	rand, session := bytes.Repeat([]byte{7}, 16), []byte("session 1")
+	request := &SIMVectorRequest{Keys: keys, Last: 3, AMF: [2]byte{0x80}, RAND: rand, Session: session}
+	v, err := s.simVector(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, auts := ask(t, card, v)
+	if auts == nil {
+		t.Fatal("a number from the past is taken")
+	}
+	resync := SIMResyncRequest{Keys: keys, Last: v.SQN, RAND: rand, AUTS: auts}
+	last, err := s.simResync(ctx, &resync)
+	if err != nil || last.SQN != 32*1000+5 {
+		t.Fatal(last, err)
+	}
+	for i := range auts {
+		bad := resync
+		bad.AUTS = bytes.Clone(auts)
+		bad.AUTS[i] ^= 1
+		if _, err := s.simResync(ctx, &bad); !errors.Is(err, ErrAUTS) || codeOf(err) != "auts" {
+			t.Fatalf("byte %d of AUTS: %v", i, err)
+		}
+	}
+	request.Last = last.SQN
+	if v, err = s.simVector(ctx, request); err != nil {
+		t.Fatal(err)
+	}
+	res, _ := ask(t, card, v)
+	if res == nil {
+		t.Fatal("no RES after the resynchronization")
+	}
+	check := SIMCheckRequest{Expected: v.Expected, ICCID: simICCID, Session: session, RES: res}
+	if ok, err := s.simCheckRES(ctx, &check); err != nil || !ok.OK {
+		t.Error(ok, err)
+	}
+	wrong := check
+	wrong.RES = bytes.Clone(res)
+	wrong.RES[7] ^= 1
+	if ok, err := s.simCheckRES(ctx, &wrong); err != nil || ok.OK {
+		t.Error("a wrong RES", err)
+	}
+	for name, change := range map[string]func(*SIMCheckRequest){
+		"session": func(c *SIMCheckRequest) { c.Session = []byte("session 2") }, "ICCID": func(c *SIMCheckRequest) { c.ICCID = "8998110000000000013" },
+		"expected": func(c *SIMCheckRequest) { c.Expected = bytes.Clone(c.Expected); c.Expected[20] ^= 1 },
+	} {
+		other := check
+		change(&other)
+		if _, err := s.simCheckRES(ctx, &other); !errors.Is(err, ErrSealed) {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+	// The authentication centre's number goes on where the SIM accepts it.
+	if last, err = s.simResync(ctx, &SIMResyncRequest{Keys: keys, Last: 32 * 5000, RAND: rand, AUTS: auts}); err != nil || last.SQN != 32*5000 {
+		t.Error(last, err)
+	}
+	if bytes.Contains(v.Expected, res) {
+		t.Error("XRES is not sealed")
+	}
+}
+
+func opensslOf(t *testing.T, name string, key, plain []byte) []byte {
+	t.Helper()
+	args := []string{"enc", name, "-nopad", "-K", hex.EncodeToString(key)}
+	if strings.HasSuffix(name, "cbc") {
+		args = append(args, "-iv", strings.Repeat("0", 32))
+		if strings.Contains(name, "des") {
+			args[len(args)-1] = strings.Repeat("0", 16)
+		}
+	}
+	cmd := exec.Command("openssl", args...)
+	cmd.Stdin = bytes.NewReader(plain)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestSIMRefusals(t *testing.T) {
+	s, _, _ := simService(t)
+	ctx := t.Context()
+	row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(change func(*SIMKeysInRequest)) error {
+		r := SIMKeysInRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, Batch: simBatch, Rows: []SIMKeyRow{*row}}
+		change(&r)
+		_, err := s.simKeysIn(ctx, &r)
+		return err
+	}
+	for name, c := range map[string]struct {
+		want   error
+		change func(*SIMKeysInRequest)
+	}{
+		"fine":           {nil, func(*SIMKeysInRequest) {}},
+		"no rows":        {ErrRequest, func(r *SIMKeysInRequest) { r.Rows = nil }},
+		"twice":          {ErrRequest, func(r *SIMKeysInRequest) { r.Rows = append(r.Rows, r.Rows[0]) }},
+		"another batch":  {ErrSealed, func(r *SIMKeysInRequest) { r.Batch = "other" }},
+		"another SIM":    {ErrSealed, func(r *SIMKeysInRequest) { r.Rows[0].ICCID = "8998110000000000013" }},
+		"no ICCID":       {ErrRequest, func(r *SIMKeysInRequest) { r.Rows[0].ICCID = "" }},
+		"another key":    {ErrRequest, func(r *SIMKeysInRequest) { r.TransportKey = "sim-storage/1" }},
+		"no such key":    {ErrNoKey, func(r *SIMKeysInRequest) { r.TransportKey = "sim-transport/9" }},
+		"no form":        {ErrRequest, func(r *SIMKeysInRequest) { r.Form = "rot13" }},
+		"a form for DES": {ErrRequest, func(r *SIMKeysInRequest) { r.Form = simkeys.DES3CBC }},
+	} {
+		if err := in(c.change); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	all, err := s.simKeysIn(ctx, &SIMKeysInRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, Batch: simBatch, Rows: []SIMKeyRow{*row}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.simProgram(ctx, &all.Keys[0]); !errors.Is(err, ErrRequest) {
+		t.Errorf("an operator's keys come out: %v", err)
+	}
+	own, err := s.newSIMKeys(ctx, &newSIMKeysRequest{simICCID, simBatch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := s.simProgram(ctx, own)
+	if err != nil || len(plain.Data) != 32 {
+		t.Fatal(err)
+	}
+	prove(t, s, *own, sim(t, plain.Data[:16], plain.Data[16:], 32*1000+5))
+	moved := *own
+	moved.ICCID = "8998110000000000013"
+	if _, err := s.simProgram(ctx, &moved); !errors.Is(err, ErrSealed) {
+		t.Error(err)
+	}
+	good := SIMVectorRequest{Keys: *own, RAND: make([]byte, 16), Session: []byte{1}}
+	for name, change := range map[string]func(*SIMVectorRequest){
+		"RAND": func(r *SIMVectorRequest) { r.RAND = r.RAND[:15] }, "session": func(r *SIMVectorRequest) { r.Session = nil },
+		"SQN": func(r *SIMVectorRequest) { r.Last = 1 << 48 }, "IND": func(r *SIMVectorRequest) { r.Scheme.INDBits = 17 },
+		"used up": func(r *SIMVectorRequest) { r.Last = 1<<48 - 1 },
+	} {
+		r := good
+		change(&r)
+		if _, err := s.simVector(ctx, &r); !errors.Is(err, ErrRequest) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := s.simResync(ctx, &SIMResyncRequest{Keys: *own, RAND: make([]byte, 16), AUTS: make([]byte, 13)}); !errors.Is(err, ErrRequest) {
+		t.Error(err)
+	}
+	if _, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: "sim-transport/2", Form: simkeys.AESGCM}); !errors.Is(err, ErrDevelopment) {
+		t.Error(err)
+	}
+}

@@ -56,12 +56,12 @@ func aesKCV(key []byte) ([]byte, error) {
 
 const desKeySize = 16
 
-// desKCV is the key check value of a 3DES key of 16 bytes: the first 3 bytes of
-// eight zeros enciphered (GPC_SPE_034 v2.3.1 B.6).
+// desKCV is the key check value of a 3DES key of 16 or 24 bytes: the first 3 bytes
+// of eight zeros enciphered (GPC_SPE_034 v2.3.1 B.6).
 func desKCV(key []byte) ([]byte, error) {
-	whole := append(append(make([]byte, 0, 24), key...), key[:8]...)
+	whole := append(append(make([]byte, 0, 32), key...), key[:8]...)
 	defer clear(whole)
-	c, err := des.NewTripleDESCipher(whole)
+	c, err := des.NewTripleDESCipher(whole[:24])
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,9 @@ var exchangedRoles = map[string]exchanged{
 	RoleZPK:                {'T', []int{16, 24}, []string{"P0"}, "BEDN", hsm.UseEncrypt},
 	RoleBankKEK:            {'A', []int{16, 24, 32}, []string{"K0", "K1"}, "BDXN", hsm.UseEncrypt},
 	RoleBankKEK + RoleDES3: {'T', []int{16, 24}, []string{"K0", "K1"}, "BDXN", hsm.UseEncrypt},
+
+	RoleSIMTransport:            {'A', []int{16, 24, 32}, []string{"K0"}, "BDN", hsm.UseEncrypt},
+	RoleSIMTransport + RoleDES3: {'T', []int{16, 24}, []string{"K0"}, "BDN", hsm.UseEncrypt},
 }
 
 // exchangedRole finds how keys of a role come in: those above, and the transport

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"bytes"
-	"context"
 	"encoding/hex"
 	"errors"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"cardbureau/cardio/virtual/usim"
 	"cardbureau/hsm"
 	"cardbureau/hsm/simkeys"
-	"cardbureau/hsm/softhsm"
 )
 
 const (
@@ -30,22 +28,9 @@ var (
 // the transport keys are known, so that openssl can encipher under them.
 func simService(t testing.TB) (s *Service, aes, des []byte) {
 	t.Helper()
-	ctx := context.Background()
-	soft, err := softhsm.Ensure(ctx, t.TempDir(), "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pin, err := hsm.ReadPIN(soft.PINPath())
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := hsm.Open(ctx, hsm.Config{Module: soft.Module, Label: soft.Label, PIN: pin})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { token.Close() })
+	token, ctx := emptyToken(t)
 	s = NewService(token, "")
-	aes, des = []byte("0123456789abcdef0123456789abcdef"), bytesOf(t, "0123456789abcdeffedcba987654321089abcdef01234567")
+	aes, des = []byte("0123456789abcdef0123456789abcdef"), bytesOf(t, "0123456789abcdeffedcba987654321089abcdef01234567") // of odd parity
 	o := hsm.KeyOptions{Use: hsm.UseEncrypt, Development: true}
 	if err := token.ImportAES(ctx, "cb/sim-transport/1", aes, o); err != nil {
 		t.Fatal(err)
@@ -204,6 +189,32 @@ func opensslOf(t *testing.T, name string, key, plain []byte) []byte {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestSIMTransportKeysComeIn has an operator's keys come in by components, as others
+// do, and opens a row that openssl wrote under each.
+func TestSIMTransportKeysComeIn(t *testing.T) {
+	s, aes, des := simService(t)
+	for _, c := range []struct {
+		role, cipher string
+		form         simkeys.Form
+		algorithm    byte
+		key          []byte
+	}{{"sim-transport", "-aes-256-cbc", simkeys.AESCBC, 'A', aes}, {"sim-transport-des", "-des-ede3-cbc", simkeys.DES3CBC, 'T', des}} {
+		value := hex.EncodeToString(c.key)
+		if _, err := s.importComponents(t.Context(), components(t, c.role, "2", value, kcvOf(t, c.algorithm, value))); err != nil {
+			t.Fatal(c.role, err)
+		}
+		row := SIMKeyRow{ICCID: simICCID, K: opensslOf(t, c.cipher, c.key, simK), OPc: opensslOf(t, c.cipher, c.key, simOPc)}
+		all, err := s.simKeysIn(t.Context(), &SIMKeysInRequest{TransportKey: c.role + "/2", Form: c.form, Batch: simBatch, Rows: []SIMKeyRow{row}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := s.subscriber(t.Context(), all.Keys[0])
+		if err != nil || !bytes.Equal(sub.K, simK) || !bytes.Equal(sub.OPc, simOPc) {
+			t.Error(c.role, err)
+		}
+	}
 }
 
 func TestSIMRefusals(t *testing.T) {

@@ -2,7 +2,7 @@
 // in one attended session, the operator confirms the subscription, and the issuer
 // signs what was seen. Reading an ICCID proves nothing and is never enough.
 //
-// [Run] is the whole of it. What it needs of chips it asks of a [Holder] (the
+// [Service.Run] is the whole of it. What it needs of chips it asks of a [Holder] (the
 // identity card, behind its PIN), a [SIM] and the SIM's [AuthenticationCentre]; of
 // the telephone company of an [Operator]. It knows no reader and no APDU.
 //

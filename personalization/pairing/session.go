@@ -26,7 +26,7 @@ var (
 )
 
 // Session is one attended session at a desk with two readers. It serves once, for
-// [Run]. It is safe for concurrent use: the watcher of the readers calls Removed.
+// [Service.Run]. It is safe for concurrent use: the watcher of the readers calls Removed.
 type Session struct {
 	ID             uuid.UUID // random
 	Nonce          [32]byte

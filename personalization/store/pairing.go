@@ -110,6 +110,7 @@ type OperatorNotice struct {
 	Digest   []byte // SHA-256 of the whole notice
 	Pairing  uuid.UUID
 	Sequence int64 // rises for each pairing
+	From     []lifecycle.State // out of which it may lead
 	To       lifecycle.State
 	Reason   string
 	Record   []byte // signed, where the notice activates; nil at first
@@ -124,8 +125,8 @@ func (s *Store) TakeNotice(ctx context.Context, n OperatorNotice, a Actor) (answ
 	var outcome string
 	var said *string
 	err = repeat(ctx, func() error {
-		return s.desk.QueryRow(ctx, "SELECT outcome, answer FROM take_callback($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-			n.Operator, n.JTI, n.Digest, n.Pairing, n.Sequence, n.To, n.Reason, n.Record, n.Index, a.ID, a.Through).Scan(&outcome, &said)
+		return s.desk.QueryRow(ctx, "SELECT outcome, answer FROM take_callback($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+			n.Operator, n.JTI, n.Digest, n.Pairing, n.Sequence, n.From, n.To, n.Reason, n.Record, n.Index, a.ID, a.Through).Scan(&outcome, &said)
 	})
 	switch {
 	case err != nil:

@@ -285,8 +285,9 @@ func TestOperatorNotices(t *testing.T) {
 	b.must(b.ReservePairing(b.ctx, p, b.ali))
 	b.must(b.PersonalizePairing(b.ctx, p.ID, p.Session, b.ali))
 	b.must(b.ProvePairing(b.ctx, p.ID, p.Session, []byte("claims"), []byte("evidence"), b.ali))
+	from := []lifecycle.State{lifecycle.OperatorPending, lifecycle.Active, lifecycle.Suspended, lifecycle.SwapPending}
 	notice := func(jti string, sequence int64, to lifecycle.State) OperatorNotice {
-		return OperatorNotice{Operator: "43211", JTI: jti, Digest: digest(jti), Pairing: p.ID, Sequence: sequence, To: to, Reason: "operator"}
+		return OperatorNotice{Operator: "43211", JTI: jti, Digest: digest(jti), Pairing: p.ID, Sequence: sequence, From: from, To: to, Reason: "operator"}
 	}
 	take := func(n OperatorNotice, want string, wantAgain bool) {
 		t.Helper()
@@ -333,6 +334,18 @@ func TestOperatorNotices(t *testing.T) {
 	take(stranger, "not-found", false)
 	if s := b.pairingState(p.ID); s != lifecycle.SwapPending {
 		t.Errorf("the pairing is %s", s)
+	}
+	only := notice("only", 11, lifecycle.Active)
+	only.From = []lifecycle.State{lifecycle.OperatorPending}
+	take(only, "wrong-state", false)
+	// What the holder has had suspended, no operator resumes, nor does a swap that is stopped.
+	take(notice("stopped", 12, lifecycle.Active), "done", false)
+	b.must(b.MovePairing(b.ctx, p.ID, lifecycle.Suspended, "lost", b.ali))
+	take(notice("resumed", 13, lifecycle.Active), "wrong-state", false)
+	take(notice("swap again", 14, lifecycle.SwapPending), "done", false)
+	take(notice("stopped again", 15, lifecycle.Active), "done", false)
+	if s := b.pairingState(p.ID); s != lifecycle.Suspended {
+		t.Errorf("after a swap that was stopped the pairing is %s", s)
 	}
 	b.balanced()
 }

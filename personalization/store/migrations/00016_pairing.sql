@@ -279,14 +279,17 @@ $$;
 
 -- An operator's notice: taken once, in order for each pairing, in one transaction
 -- with what it changes. outcome: done, again (the answer is the first one), altered,
--- or sign: a record must be signed first, and nothing was noted.
+-- or sign: a record must be signed first, and nothing was noted. What a holder has had
+-- suspended no operator resumes, and a swap that is stopped leads back to where it
+-- began.
 -- +goose StatementBegin
-CREATE FUNCTION take_callback(p_operator text, p_jti text, p_digest bytea, p_pairing uuid, p_sequence bigint, p_to text, p_reason text,
-    p_record bytea, p_index bigint, p_actor uuid, p_through text, OUT outcome text, OUT answer text)
+CREATE FUNCTION take_callback(p_operator text, p_jti text, p_digest bytea, p_pairing uuid, p_sequence bigint, p_from text[], p_to text,
+    p_reason text, p_record bytea, p_index bigint, p_actor uuid, p_through text, OUT outcome text, OUT answer text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
 DECLARE
     k operator_callback%ROWTYPE;
     v pairing%ROWTYPE;
+    v_to text := p_to;
 BEGIN
     PERFORM pg_advisory_xact_lock(record_class(), hashtext('callback ' || p_operator || ' ' || p_jti));
     SELECT * INTO k FROM operator_callback WHERE operator = p_operator AND jti = p_jti;
@@ -302,14 +305,19 @@ BEGIN
         answer := 'out-of-order';
     ELSIF v.state = p_to THEN
         answer := 'done';
-    ELSIF p_to = 'active' AND v.state = 'operator-pending' THEN
+    ELSIF v.state <> ALL (p_from) OR v.state = 'suspended' AND p_to = 'active' AND v.reason <> p_reason THEN
+        answer := 'wrong-state';
+    ELSIF v.state = 'operator-pending' AND p_to = 'active' THEN
         IF p_record IS NULL THEN
             outcome := 'sign';
             RETURN;
         END IF;
         answer := activate_pairing(p_pairing, p_record, p_index, p_actor, p_through);
     ELSE
-        answer := move_pairing(p_pairing, p_to, p_reason, p_actor, p_through);
+        IF v.state = 'swap-pending' AND p_to = 'active' THEN
+            SELECT e.was INTO v_to FROM pairing_event e WHERE e.pairing_id = p_pairing AND e.state = 'swap-pending' ORDER BY e.id DESC LIMIT 1;
+        END IF;
+        answer := move_pairing(p_pairing, v_to, p_reason, p_actor, p_through);
     END IF;
     IF answer = 'done' THEN
         UPDATE pairing SET callbacks = p_sequence WHERE id = p_pairing;

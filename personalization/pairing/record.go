@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -111,8 +112,20 @@ func (r *Record) Of(thumbprint []byte) error {
 }
 
 // Salt is what opens the commitment to a number. It belongs to the holder, who has
-// it on the receipt, and is not kept.
+// it on the receipt, and is not kept. It prints as [redacted].
 type Salt [32]byte
+
+// String hides the salt.
+func (Salt) String() string { return redacted }
+
+// Format hides the salt from every verb of package fmt.
+func (Salt) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue hides the salt from log/slog.
+func (Salt) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText hides the salt from text encodings, JSON among them.
+func (Salt) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // newSalt draws a salt.
 func newSalt() (s Salt, err error) {

@@ -109,7 +109,7 @@ type OperatorNotice struct {
 	JTI      string
 	Digest   []byte // SHA-256 of the whole notice
 	Pairing  uuid.UUID
-	Sequence int64 // rises for each pairing
+	Sequence int64             // rises for each pairing
 	From     []lifecycle.State // out of which it may lead
 	To       lifecycle.State
 	Reason   string

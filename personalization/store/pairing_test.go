@@ -347,6 +347,7 @@ func TestOperatorNotices(t *testing.T) {
 	if s := b.pairingState(p.ID); s != lifecycle.Suspended {
 		t.Errorf("after a swap that was stopped the pairing is %s", s)
 	}
+	take(notice("resumed again", 16, lifecycle.Active), "wrong-state", false)
 	b.balanced()
 }
 

@@ -290,6 +290,7 @@ DECLARE
     k operator_callback%ROWTYPE;
     v pairing%ROWTYPE;
     v_to text := p_to;
+    v_reason text := p_reason;
 BEGIN
     PERFORM pg_advisory_xact_lock(record_class(), hashtext('callback ' || p_operator || ' ' || p_jti));
     SELECT * INTO k FROM operator_callback WHERE operator = p_operator AND jti = p_jti;
@@ -316,8 +317,11 @@ BEGIN
     ELSE
         IF v.state = 'swap-pending' AND p_to = 'active' THEN
             SELECT e.was INTO v_to FROM pairing_event e WHERE e.pairing_id = p_pairing AND e.state = 'swap-pending' ORDER BY e.id DESC LIMIT 1;
+            IF v_to = 'suspended' THEN
+                SELECT e.reason INTO v_reason FROM pairing_event e WHERE e.pairing_id = p_pairing AND e.state = 'suspended' ORDER BY e.id DESC LIMIT 1;
+            END IF;
         END IF;
-        answer := move_pairing(p_pairing, v_to, p_reason, p_actor, p_through);
+        answer := move_pairing(p_pairing, v_to, v_reason, p_actor, p_through);
     END IF;
     IF answer = 'done' THEN
         UPDATE pairing SET callbacks = p_sequence WHERE id = p_pairing;

@@ -48,7 +48,7 @@ type AuthenticationCentre interface {
 	// a seed that the centre draws and reveals. With Resync the sequence number is
 	// first brought in line with what the SIM's AUTS says.
 	Challenge(ctx context.Context, r ChallengeRequest) (Challenge, error)
-	// Check says whether a response is the right one to a challenge of Challenge, once.
+	// Check says whether a response is the right one to a challenge of Challenge.
 	// ErrResponse when it is not.
 	Check(ctx context.Context, r ChallengeRequest, c Challenge, res vault.Secret) error
 }
@@ -73,6 +73,9 @@ type Challenge struct {
 	RAND [16]byte
 	AUTN [16]byte
 	Seed [16]byte
+	// Expected is what a centre needs for Check beside its key, sealed. It goes nowhere
+	// else.
+	Expected []byte
 }
 
 // proveSIM has the SIM answer a challenge of the session. At most one

@@ -26,9 +26,10 @@ type SIMBatch struct {
 
 // SIMKey is a SIM whose key the bureau has.
 type SIMKey struct {
-	ID       uuid.UUID // NewID(); part of the additional data of Sealed
+	ID       uuid.UUID // NewID()
 	ICCIDRef []byte    // 32 bytes
-	Sealed   []byte    // the keys, under a key of the token
+	Batch    string    // of the batch that it came with
+	Sealed   []byte    // the keys, under a key of the token, bound to ICCID and batch
 }
 
 // simsAtOnce is how many SIMs go to the database in one statement.
@@ -92,6 +93,19 @@ func addSIMs(ctx context.Context, tx pgx.Tx, batch uuid.UUID, sims iter.Seq2[SIM
 	return n, flush()
 }
 
+const simSQL = "SELECT id, batch, sealed, sqn FROM lock_sim($1)"
+
+// SIMKeyOf reads a SIM's sealed keys; [ErrNotFound].
+func (s *Store) SIMKeyOf(ctx context.Context, iccidRef []byte) (SIMKey, error) {
+	scan := func(row pgx.CollectableRow) (k SIMKey, err error) {
+		var last int64
+		k.ICCIDRef = iccidRef
+		err = row.Scan(&k.ID, &k.Batch, &k.Sealed, &last)
+		return k, err
+	}
+	return one(ctx, s.desk, "reading a SIM's keys", scan, simSQL, iccidRef)
+}
+
 // NextSQN takes a SIM's next sequence number: none is given twice. next makes it of
 // the last one given, and may use the SIM's sealed keys; when it fails, none is
 // taken. [ErrNotFound].
@@ -99,7 +113,7 @@ func (s *Store) NextSQN(ctx context.Context, iccidRef []byte, next func(k SIMKey
 	err = pgx.BeginFunc(ctx, s.desk, func(tx pgx.Tx) error {
 		var last int64
 		k.ICCIDRef = iccidRef
-		if err := tx.QueryRow(ctx, "SELECT id, sealed, sqn FROM lock_sim($1)", iccidRef).Scan(&k.ID, &k.Sealed, &last); err != nil {
+		if err := tx.QueryRow(ctx, simSQL, iccidRef).Scan(&k.ID, &k.Batch, &k.Sealed, &last); err != nil {
 			return dbError("reading a SIM's sequence number", err)
 		}
 		if sqn, err = next(k, uint64(last)); err != nil {

@@ -418,9 +418,9 @@ END
 $$;
 -- +goose StatementEnd
 -- +goose StatementBegin
-CREATE FUNCTION lock_sim(p_ref bytea) RETURNS TABLE (id uuid, sealed bytea, sqn bigint)
+CREATE FUNCTION lock_sim(p_ref bytea) RETURNS TABLE (id uuid, batch text, sealed bytea, sqn bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
-    SELECT id, sealed, sqn FROM sim_subscriber WHERE iccid_ref = p_ref FOR NO KEY UPDATE
+    SELECT s.id, b.name, s.sealed, s.sqn FROM sim_subscriber s JOIN sim_batch b ON b.id = s.batch_id WHERE s.iccid_ref = p_ref FOR NO KEY UPDATE OF s
 $$;
 -- +goose StatementEnd
 -- +goose StatementBegin

@@ -18,7 +18,7 @@ import (
 // Request is one pairing to be made.
 type Request struct {
 	Session  *Session
-	Card     store.Card // the identity card, active
+	Card     store.Card // the identity card, active; the caller has read the chip and knows that it is this one
 	Holder   Holder     // its chip, with the PIN given
 	SIM      SIM
 	Operator string // MCC and MNC

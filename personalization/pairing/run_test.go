@@ -327,6 +327,33 @@ func TestLaterAnswers(t *testing.T) {
 	}
 }
 
+// TestRefusalMeanwhile: a notice that refuses while the operator still answers yes
+// leaves nothing paired.
+func TestRefusalMeanwhile(t *testing.T) {
+	d := newDesk(t)
+	card := d.card()
+	d.Networks = map[string]pairing.Network{house.mci.Code: {Operator: &wavering{house.mci, d}, Centre: house.mci}}
+	out, err := d.Run(t.Context(), d.request(card, newHolder(t), newSIM(t, house.mci), house.mci, 7003))
+	if !errors.Is(err, pairing.ErrOperatorRefused) {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	d.nothing(card, out, house.mci, lifecycle.Revoked, "operator-refused")
+}
+
+// wavering says no by a notice and yes by its answer.
+type wavering struct {
+	*simoperator.Operator
+	d *desk
+}
+
+func (w *wavering) Activate(ctx context.Context, s pairing.Subscription) (pairing.OperatorAnswer, error) {
+	notice, err := w.Notice(s.Pairing, pairing.EventRefused)
+	if err == nil {
+		_, err = w.d.Take(ctx, w.Code, notice, house.clerk)
+	}
+	return pairing.Confirmed, err
+}
+
 // muted does not answer when it activates.
 type muted struct {
 	*simoperator.Operator

@@ -142,12 +142,15 @@ func (s *Service) activate(ctx context.Context, sub Subscription, operator strin
 		return ErrOperatorUnknown
 	}
 	p, err := s.confirm(ctx, sub.Pairing, by)
-	out.State, out.Record = p.State, p.Record
+	if p.ID == sub.Pairing {
+		out.State, out.Record = p.State, p.Record
+	}
 	return err
 }
 
 // confirm signs the record of a pairing that the operator has confirmed, and stores
-// it. Of two that do so at once the first one's record stays.
+// it. Of two that do so at once the first one's record stays. A notice that refused
+// it meanwhile counts more: ErrOperatorRefused.
 func (s *Service) confirm(ctx context.Context, pairing uuid.UUID, by store.Actor) (store.Pairing, error) {
 	p, err := s.Store.PairingByID(ctx, pairing)
 	if err != nil {
@@ -158,11 +161,17 @@ func (s *Service) confirm(ctx context.Context, pairing uuid.UUID, by store.Actor
 		if err != nil {
 			return p, err
 		}
-		if err := s.Store.ActivatePairing(ctx, pairing, raw, index, by); err != nil {
+		if err := s.Store.ActivatePairing(ctx, pairing, raw, index, by); err != nil && !errors.Is(err, store.ErrWrongState) {
 			return p, err
 		}
+		if p, err = s.Store.PairingByID(ctx, pairing); err != nil {
+			return store.Pairing{}, err
+		}
 	}
-	return s.Store.PairingByID(ctx, pairing)
+	if p.Record == nil {
+		return p, fmt.Errorf("%w: it was %s meanwhile", ErrOperatorRefused, p.State)
+	}
+	return p, nil
 }
 
 // record signs the record of a pairing.

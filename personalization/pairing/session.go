@@ -28,9 +28,12 @@ var (
 // Session is one attended session at a desk with two readers. It serves once, for
 // [Service.Run]. It is safe for concurrent use: the watcher of the readers calls Removed.
 type Session struct {
-	ID             uuid.UUID // random
-	Nonce          [32]byte
-	Terminal       string // of the desk, at most 128 bytes; it is signed over and not kept
+	ID    uuid.UUID // random
+	Nonce [32]byte
+	// Terminal is the desk's name, at most 128 bytes. It is signed over and not kept, but
+	// who may open the sealed transcript can try guesses: a name drawn anew each day says
+	// nothing of a place.
+	Terminal       string
 	Started        time.Time
 	IdentityReader string
 	SIMReader      string

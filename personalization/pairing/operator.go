@@ -12,9 +12,9 @@ import (
 var (
 	// ErrOperatorRefused: the operator said no. Nothing is paired.
 	ErrOperatorRefused = errors.New("the operator refuses the subscription")
-	// ErrOperatorUnknown: nobody knows whether the operator has activated. The pairing
-	// waits; Service.Continue asks again.
-	ErrOperatorUnknown = errors.New("the operator's answer is not known; the pairing waits for it")
+	// ErrWaits: both chips are proven, and nobody knows whether the operator has
+	// activated, or the record is not signed. Service.Continue completes it.
+	ErrWaits = errors.New("the pairing waits and is completed by asking again")
 	// ErrNoOperator: the bureau does not pair with this operator.
 	ErrNoOperator = errors.New("the bureau does not pair SIMs of this operator")
 )

@@ -48,7 +48,7 @@ type Result struct {
 // issuer sign. The session serves for this one call and is closed by it.
 //
 // It ends in one of four ways. Without an error the pairing is active, or the
-// operator will call back (operator-pending). With ErrOperatorUnknown it waits, and
+// operator will call back (operator-pending). With ErrWaits it waits, and
 // Continue asks again. With any other error nothing is paired: what had been reserved
 // is revoked or expired, with the reason as a code, or will be when the session's
 // time is over if the database could not be reached.
@@ -225,7 +225,13 @@ func (p *pending) reserve(ctx context.Context, out *Result, id uuid.UUID) error 
 		return err
 	}
 	n.ICCIDRef = p.ref
-	if err := p.Store.ReservePairing(ctx, n, p.r.Actor); err != nil {
+	freed, err := p.Store.ReservePairing(ctx, n, p.r.Actor)
+	for _, dead := range freed {
+		// An operator that still holds the number for it will refuse, and say so: this
+		// pairing does not fail for what a dead one left.
+		_ = p.release(ctx, p.r.Operator, dead)
+	}
+	if err != nil {
 		return err
 	}
 	out.ID, out.State = id, lifecycle.Reserved
@@ -275,9 +281,7 @@ func (p *pending) fail(ctx context.Context, out *Result, cause error) error {
 		out.State = to
 	}
 	if p.asked {
-		if rerr := p.network.Operator.Release(ctx, out.ID); rerr != nil {
-			err = errors.Join(err, fmt.Errorf("the operator could not be told to release the number: %w", rerr))
-		}
+		err = errors.Join(err, p.release(ctx, p.r.Operator, out.ID))
 	}
 	return errors.Join(cause, err)
 }

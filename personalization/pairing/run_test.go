@@ -317,7 +317,7 @@ func TestLaterAnswers(t *testing.T) {
 	s.before = func() error { return nil }
 	d.Networks = map[string]pairing.Network{o.Code: {Operator: &muted{o, gone}, Centre: o}}
 	out, err = d.Run(ctx, r)
-	if !errors.Is(err, pairing.ErrOperatorUnknown) || !errors.Is(err, gone) || out.State != lifecycle.OperatorPending {
+	if !errors.Is(err, pairing.ErrWaits) || !errors.Is(err, gone) || out.State != lifecycle.OperatorPending {
 		t.Fatalf("%+v, %v", out, err)
 	}
 	d.Networks = map[string]pairing.Network{o.Code: o.Network()}
@@ -362,6 +362,24 @@ type muted struct {
 
 func (m *muted) Activate(context.Context, pairing.Subscription) (pairing.OperatorAnswer, error) {
 	return 0, m.err
+}
+
+// TestSweep: what a desk that died has left is ended, and its operator told.
+func TestSweep(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	card, s := d.card(), newSIM(t, house.mci)
+	id := store.NewID()
+	d.must(house.mci.Reserve(ctx, pairing.Subscription{Pairing: id, ICCID: s.SIM.ICCID, IMSI: s.SIM.IMSI, MSISDN: house.mci.Number(7004)}))
+	_, err := d.Store.ReservePairing(ctx, store.NewPairing{
+		ID: id, CardID: card.ID, Operator: house.mci.Code, ICCIDRef: make([]byte, 32), MSISDNRef: make([]byte, 32), Sealed: []byte("s"), IMSI: []byte("i"),
+		Session: uuid.New(), Ends: time.Now().Add(-time.Second), Until: time.Now().AddDate(1, 0, 0), Limit: 3,
+	}, house.clerk)
+	d.must(err)
+	if n, err := d.Sweep(ctx, house.clerk); err != nil || n != 1 || house.mci.State(id) != "released" {
+		t.Errorf("%d ended, %v, at the operator it is %s", n, err, house.mci.State(id))
+	}
+	d.nothing(card, pairing.Result{State: lifecycle.Expired, ID: id}, house.mci, lifecycle.Expired, "session-died")
 }
 
 // TestLossAndLimit: a lost SIM is suspended and comes back, the card stays as it is,

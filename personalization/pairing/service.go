@@ -95,7 +95,7 @@ func (s *Service) Evidence(ctx context.Context, pairing uuid.UUID) ([]byte, erro
 }
 
 // Continue asks the operator again about a pairing that waits for it. It is what a
-// desk does after ErrOperatorUnknown. The result has no salt: the holder got it in
+// desk does after ErrWaits. The result has no salt: the holder got it in
 // the session.
 func (s *Service) Continue(ctx context.Context, pairing uuid.UUID, by store.Actor) (Result, error) {
 	p, err := s.Store.PairingByID(ctx, pairing)
@@ -135,15 +135,18 @@ func (s *Service) activate(ctx context.Context, sub Subscription, operator strin
 		out.State = lifecycle.Revoked
 		return err
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrOperatorUnknown, err)
+		return fmt.Errorf("the operator's answer is not known: %w: %w", ErrWaits, err)
 	case answer == Later:
 		return nil
 	case answer != Confirmed:
-		return ErrOperatorUnknown
+		return fmt.Errorf("the operator's answer is none: %w", ErrWaits)
 	}
 	p, err := s.confirm(ctx, sub.Pairing, by)
 	if p.ID == sub.Pairing {
 		out.State, out.Record = p.State, p.Record
+	}
+	if err != nil && !errors.Is(err, ErrOperatorRefused) {
+		return fmt.Errorf("the operator has confirmed and the record is not signed: %w: %w", ErrWaits, err)
 	}
 	return err
 }
@@ -186,6 +189,35 @@ func (s *Service) record(ctx context.Context, p *store.Pairing) (raw []byte, ind
 	r.IssuedAt, r.StatusIndex = s.now().Unix(), index
 	raw, err = SignRecord(r, vault.PairingKID, func(tbs []byte) ([]byte, error) { return s.Vault.SignPairing(ctx, tbs) })
 	return raw, index, err
+}
+
+// Sweep ends pairings that a desk which died has left, and those whose last day is
+// over, and has their operators release them. It returns how many ended, and with an
+// error which operators could not be told.
+func (s *Service) Sweep(ctx context.Context, by store.Actor) (int, error) {
+	ended, err := s.Store.ExpirePairings(ctx, 1000, by)
+	if err != nil {
+		return 0, err
+	}
+	var untold []error
+	for _, p := range ended {
+		untold = append(untold, s.release(ctx, p.Operator, p.ID))
+	}
+	return len(ended), errors.Join(untold...)
+}
+
+// release has an operator give a number free.
+func (s *Service) release(ctx context.Context, operator string, pairing uuid.UUID) error {
+	network, ok := s.Networks[operator]
+	if !ok {
+		return ErrNoOperator
+	}
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	if err := network.Operator.Release(ctx, pairing); err != nil {
+		return fmt.Errorf("the operator could not be told to release the number: %w", err)
+	}
+	return nil
 }
 
 // Suspend takes a pairing out of use, because its SIM was lost or its holder wants

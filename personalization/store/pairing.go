@@ -62,12 +62,32 @@ type NewPairing struct {
 	Limit     int       // how many live SIMs the person may have, this one counted
 }
 
-// ReservePairing sets a SIM and a number aside. What a dead session had set aside is
-// free again. [ErrSIMPaired], [ErrNumberPaired], [ErrSIMLimit], [ErrSessionTwice],
-// [ErrWrongState] when the card is not active, [ErrNotFound].
-func (s *Store) ReservePairing(ctx context.Context, p NewPairing, a Actor) error {
-	return s.pairingWord(ctx, "reserving a pairing", "SELECT reserve_pairing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-		p.ID, p.CardID, p.Operator, p.ICCIDRef, p.MSISDNRef, p.Sealed, p.IMSI, p.Session, p.Ends, p.Until, p.Limit, a.ID, a.Through)
+// ReservePairing sets a SIM and a number aside. What a dead session or a revoked card
+// of the person had set aside is free again; freed are the pairings that ended so,
+// also when this one is refused. [ErrSIMPaired], [ErrNumberPaired], [ErrSIMLimit],
+// [ErrSessionTwice], [ErrWrongState] when the card is not active, [ErrNotFound].
+func (s *Store) ReservePairing(ctx context.Context, p NewPairing, a Actor) (freed []uuid.UUID, err error) {
+	var word string
+	err = repeat(ctx, func() error {
+		return s.desk.QueryRow(ctx, "SELECT outcome, freed FROM reserve_pairing($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+			p.ID, p.CardID, p.Operator, p.ICCIDRef, p.MSISDNRef, p.Sealed, p.IMSI, p.Session, p.Ends, p.Until, p.Limit, a.ID, a.Through).Scan(&word, &freed)
+	})
+	if err != nil {
+		return nil, dbError("reserving a pairing", err)
+	}
+	return freed, pairingError(word)
+}
+
+// EndedPairing is one that ended by time.
+type EndedPairing struct {
+	ID       uuid.UUID
+	Operator string
+}
+
+// ExpirePairings ends at most limit pairings whose session died before they were
+// proven and the operator was asked, or whose last day is over.
+func (s *Store) ExpirePairings(ctx context.Context, limit int, a Actor) ([]EndedPairing, error) {
+	return list(ctx, s.desk, "ending pairings", pgx.RowToStructByPos[EndedPairing], "SELECT id, operator FROM expire_pairings($1, $2, $3)", limit, a.ID, a.Through)
 }
 
 // PersonalizePairing notes that the SIM holds the subscription. [ErrSessionOver],

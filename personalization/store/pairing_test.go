@@ -43,11 +43,16 @@ func newPairing(c BankCard, sim string) NewPairing {
 	}
 }
 
+func (b *bench) reserve(p NewPairing) error {
+	_, err := b.ReservePairing(b.ctx, p, b.ali)
+	return err
+}
+
 // paired brings a pairing to be active.
 func (b *bench) paired(c BankCard, sim string, index int64) NewPairing {
 	b.t.Helper()
 	p := newPairing(c, sim)
-	b.must(b.ReservePairing(b.ctx, p, b.ali))
+	b.must(b.reserve(p))
 	b.must(b.PersonalizePairing(b.ctx, p.ID, p.Session, b.ali))
 	b.must(b.ProvePairing(b.ctx, p.ID, p.Session, []byte("claims"), []byte("evidence"), b.ali))
 	b.must(b.AskOperator(b.ctx, p.ID, b.ali))
@@ -84,7 +89,7 @@ func TestPairingWay(t *testing.T) {
 	c := b.pairable(1)[0]
 	p := newPairing(c, "a")
 	for range 2 {
-		b.must(b.ReservePairing(b.ctx, p, b.ali))
+		b.must(b.reserve(p))
 	}
 	other := uuid.New()
 	if err := b.ProvePairing(b.ctx, p.ID, p.Session, []byte("claims"), []byte("evidence"), b.ali); !errors.Is(err, ErrWrongState) {
@@ -170,7 +175,7 @@ func TestDesksRaceForOneSIM(t *testing.T) {
 	race(func(i int) {
 		p := newPairing(cards[i%2], "a")
 		p.MSISDNRef = digest("number", i)
-		err := b.ReservePairing(b.ctx, p, b.ali)
+		err := b.reserve(p)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -202,7 +207,7 @@ func TestSIMLimit(t *testing.T) {
 	refused := 0
 	race(func(i int) {
 		p := newPairing(c, fmt.Sprint("sim ", i))
-		err := b.ReservePairing(b.ctx, p, b.ali)
+		err := b.reserve(p)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -218,8 +223,8 @@ func TestSIMLimit(t *testing.T) {
 		t.Fatalf("%d SIMs, %d refused", len(got), refused)
 	}
 	b.must(b.MovePairing(b.ctx, got[0], lifecycle.Revoked, "lost", b.ali))
-	b.must(b.ReservePairing(b.ctx, newPairing(c, "another"), b.ali))
-	if err := b.ReservePairing(b.ctx, newPairing(c, "one more"), b.ali); !errors.Is(err, ErrSIMLimit) {
+	b.must(b.reserve(newPairing(c, "another")))
+	if err := b.reserve(newPairing(c, "one more")); !errors.Is(err, ErrSIMLimit) {
 		t.Errorf("a fourth: %v", err)
 	}
 }
@@ -231,28 +236,56 @@ func TestDeadSessionsHoldNothing(t *testing.T) {
 	cards := b.pairable(2)
 	dead := newPairing(cards[0], "a")
 	dead.Ends = time.Now().Add(-time.Second)
-	b.must(b.ReservePairing(b.ctx, dead, b.ali))
+	b.must(b.reserve(dead))
 	if err := b.PersonalizePairing(b.ctx, dead.ID, dead.Session, b.ali); !errors.Is(err, ErrSessionOver) {
 		t.Errorf("after its end: %v", err)
 	}
-	b.must(b.ReservePairing(b.ctx, newPairing(cards[1], "a"), b.ali))
+	freed, err := b.ReservePairing(b.ctx, newPairing(cards[1], "a"), b.ali)
+	if err != nil || len(freed) != 1 || freed[0] != dead.ID {
+		t.Errorf("freed %v, %v", freed, err)
+	}
 	if s := b.pairingState(dead.ID); s != lifecycle.Expired {
 		t.Errorf("the dead one is %s", s)
 	}
 	twice := newPairing(cards[1], "b")
 	twice.Session = dead.Session
-	if err := b.ReservePairing(b.ctx, twice, b.ali); !errors.Is(err, ErrSessionTwice) {
+	if err := b.reserve(twice); !errors.Is(err, ErrSessionTwice) {
 		t.Errorf("a session's second pairing: %v", err)
 	}
 	number := newPairing(cards[0], "c")
 	number.MSISDNRef = digest("msisdn", "a")
-	if err := b.ReservePairing(b.ctx, number, b.ali); !errors.Is(err, ErrNumberPaired) {
+	if err := b.reserve(number); !errors.Is(err, ErrNumberPaired) {
 		t.Errorf("a number of another: %v", err)
 	}
 	none := newPairing(cards[0], "d")
 	none.CardID = uuid.New()
-	if err := b.ReservePairing(b.ctx, none, b.ali); !errors.Is(err, ErrNotFound) {
+	if err := b.reserve(none); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no card: %v", err)
+	}
+}
+
+// TestExpiry: what died or is over ends, once, and nothing else does.
+func TestExpiry(t *testing.T) {
+	b := newBench(t)
+	cards := b.pairable(2)
+	dead, over := newPairing(cards[0], "a"), newPairing(cards[0], "b")
+	dead.Ends = time.Now().Add(-time.Second)
+	b.must(b.reserve(over))
+	b.must(b.reserve(dead))
+	b.must(b.owner("UPDATE pairing SET until = '2020-01-01' WHERE id = '" + over.ID.String() + "'"))
+	live := b.paired(cards[1], "c", 7)
+	b.must(b.owner("UPDATE pairing SET session_ends = '2020-01-01' WHERE id = '" + live.ID.String() + "'"))
+	for want := range 2 {
+		ended, err := b.ExpirePairings(b.ctx, 100, b.program)
+		b.must(err)
+		if len(ended) != 2-2*want {
+			t.Errorf("ended: %v", ended)
+		}
+	}
+	for id, want := range map[uuid.UUID]lifecycle.State{dead.ID: lifecycle.Expired, over.ID: lifecycle.Expired, live.ID: lifecycle.Active} {
+		if s := b.pairingState(id); s != want {
+			t.Errorf("%s is %s, want %s", id, s, want)
+		}
 	}
 }
 
@@ -263,14 +296,14 @@ func TestPairingAfterReplacement(t *testing.T) {
 	cards := b.pairable(2)
 	p := b.paired(cards[0], "a", 7)
 	b.must(b.owner("UPDATE card SET state = 'revoked' WHERE id = '" + cards[0].CardID.String() + "'"))
-	if err := b.ReservePairing(b.ctx, newPairing(cards[0], "b"), b.ali); !errors.Is(err, ErrWrongState) {
+	if err := b.reserve(newPairing(cards[0], "b")); !errors.Is(err, ErrWrongState) {
 		t.Errorf("a revoked card: %v", err)
 	}
-	if err := b.ReservePairing(b.ctx, newPairing(cards[1], "a"), b.ali); !errors.Is(err, ErrSIMPaired) {
+	if err := b.reserve(newPairing(cards[1], "a")); !errors.Is(err, ErrSIMPaired) {
 		t.Errorf("another person: %v", err)
 	}
 	b.must(b.owner(fmt.Sprintf("UPDATE card SET person_id = (SELECT person_id FROM card WHERE id = '%s') WHERE id = '%s'", cards[0].CardID, cards[1].CardID)))
-	b.must(b.ReservePairing(b.ctx, newPairing(cards[1], "a"), b.ali))
+	b.must(b.reserve(newPairing(cards[1], "a")))
 	if s := b.pairingState(p.ID); s != lifecycle.Revoked {
 		t.Errorf("the old card's pairing is %s", s)
 	}
@@ -282,7 +315,7 @@ func TestOperatorNotices(t *testing.T) {
 	b := newBench(t)
 	c := b.pairable(1)[0]
 	p := newPairing(c, "a")
-	b.must(b.ReservePairing(b.ctx, p, b.ali))
+	b.must(b.reserve(p))
 	b.must(b.PersonalizePairing(b.ctx, p.ID, p.Session, b.ali))
 	b.must(b.ProvePairing(b.ctx, p.ID, p.Session, []byte("claims"), []byte("evidence"), b.ali))
 	from := []lifecycle.State{lifecycle.OperatorPending, lifecycle.Active, lifecycle.Suspended, lifecycle.SwapPending}

@@ -129,50 +129,80 @@ END
 $$;
 -- +goose StatementEnd
 
--- Sets a SIM and a number aside for a session. Sessions that died hold nothing back.
+-- Sets a SIM and a number aside for a session. Sessions that died hold nothing back,
+-- nor do those of the person's revoked cards: freed are the pairings that ended so.
 -- The person's row is locked, so that the limit holds whoever else is at it.
 -- +goose StatementBegin
 CREATE FUNCTION reserve_pairing(p_id uuid, p_card uuid, p_operator text, p_iccid bytea, p_msisdn bytea, p_sealed bytea, p_imsi bytea, p_session uuid,
-    p_ends timestamptz, p_until date, p_limit integer, p_actor uuid, p_through text) RETURNS text
+    p_ends timestamptz, p_until date, p_limit integer, p_actor uuid, p_through text, OUT outcome text, OUT freed uuid[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
 DECLARE
     c card%ROWTYPE;
     v record;
 BEGIN
+    freed := '{}';
     PERFORM FROM person p JOIN card k ON k.person_id = p.id WHERE k.id = p_card FOR NO KEY UPDATE OF p;
     SELECT * INTO c FROM card WHERE id = p_card;
     IF NOT FOUND THEN
-        RETURN 'not-found';
+        outcome := 'not-found';
+        RETURN;
     END IF;
     IF EXISTS (SELECT FROM pairing WHERE session_id = p_session) THEN
-        RETURN CASE WHEN EXISTS (SELECT FROM pairing WHERE id = p_id AND session_id = p_session AND state = 'reserved') THEN 'done' ELSE 'session-used' END;
+        outcome := CASE WHEN EXISTS (SELECT FROM pairing WHERE id = p_id AND session_id = p_session AND state = 'reserved') THEN 'done' ELSE 'session-used' END;
+        RETURN;
     END IF;
     IF c.state <> 'active' THEN
-        RETURN 'wrong-state';
+        outcome := 'wrong-state';
+        RETURN;
     END IF;
     FOR v IN SELECT q.id, k.state, q.person_id, q.session_ends <= clock_timestamp() AND q.state IN ('reserved', 'personalized', 'proven') AS dead
              FROM pairing q JOIN card k ON k.id = q.card_id
-             WHERE q.state NOT IN ('revoked', 'expired') AND (q.iccid_ref = p_iccid OR q.msisdn_ref = p_msisdn OR q.person_id = c.person_id) ORDER BY q.id LOOP
+             WHERE q.state NOT IN ('revoked', 'expired') AND (q.iccid_ref = p_iccid OR q.msisdn_ref = p_msisdn OR q.person_id = c.person_id) ORDER BY q.id FOR NO KEY UPDATE OF q LOOP
         IF v.dead THEN
             PERFORM step_pairing(v.id, 'expired', 'session-died', p_actor, p_through);
+            freed := freed || v.id;
         ELSIF v.person_id = c.person_id AND v.state = 'revoked' THEN
             PERFORM step_pairing(v.id, 'revoked', 'card-replaced', p_actor, p_through);
+            freed := freed || v.id;
         END IF;
     END LOOP;
     IF EXISTS (SELECT FROM pairing WHERE iccid_ref = p_iccid AND state NOT IN ('revoked', 'expired')) THEN
-        RETURN 'sim-taken';
+        outcome := 'sim-taken';
+        RETURN;
     END IF;
     IF EXISTS (SELECT FROM pairing WHERE msisdn_ref = p_msisdn AND state NOT IN ('revoked', 'expired')) THEN
-        RETURN 'msisdn-taken';
+        outcome := 'msisdn-taken';
+        RETURN;
     END IF;
     IF (SELECT count(*) FROM pairing WHERE person_id = c.person_id AND state NOT IN ('revoked', 'expired')) >= p_limit THEN
-        RETURN 'sim-limit';
+        outcome := 'sim-limit';
+        RETURN;
     END IF;
     INSERT INTO pairing (id, person_id, card_id, operator, iccid_ref, msisdn_ref, sealed, imsi_sealed, session_id, session_ends, until)
     VALUES (p_id, c.person_id, p_card, p_operator, p_iccid, p_msisdn, p_sealed, p_imsi, p_session, p_ends, p_until);
     INSERT INTO pairing_event (pairing_id, was, state, reason, actor) VALUES (p_id, '', 'reserved', '', p_actor);
     PERFORM audit_append(p_actor, p_through, 'pairing.reserved', p_id::text, '');
-    RETURN 'done';
+    outcome := 'done';
+END
+$$;
+-- +goose StatementEnd
+
+-- Ends what sessions that died and days that are over have left.
+-- +goose StatementBegin
+CREATE FUNCTION expire_pairings(p_limit integer, p_actor uuid, p_through text) RETURNS TABLE (id uuid, operator text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT q.id, q.operator, q.until < (now() AT TIME ZONE 'UTC')::date AS late FROM pairing q
+             WHERE q.state IN ('reserved', 'personalized', 'proven') AND q.session_ends <= clock_timestamp()
+                OR q.state NOT IN ('revoked', 'expired') AND q.until < (now() AT TIME ZONE 'UTC')::date
+             ORDER BY q.id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED LOOP
+        PERFORM step_pairing(v.id, 'expired', CASE WHEN v.late THEN 'validity-over' ELSE 'session-died' END, p_actor, p_through);
+        id := v.id;
+        operator := v.operator;
+        RETURN NEXT;
+    END LOOP;
 END
 $$;
 -- +goose StatementEnd
@@ -431,5 +461,5 @@ $$;
 -- +goose StatementEnd
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA cardbureau FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pairing_may, reserve_pairing, personalize_pairing, prove_pairing, ask_operator, activate_pairing, move_pairing, take_callback, pairing_view,
+GRANT EXECUTE ON FUNCTION pairing_may, reserve_pairing, expire_pairings, personalize_pairing, prove_pairing, ask_operator, activate_pairing, move_pairing, take_callback, pairing_view,
     card_pairings, pairing_events, add_number_plan, current_number_plan, add_sim_batch, add_sims, lock_sim, set_sqn TO cb_desk;

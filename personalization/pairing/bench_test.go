@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"cardbureau/hsm/aka"
 	"cardbureau/personalization/pairing"
@@ -45,6 +46,7 @@ var house struct {
 	keys      jose.JSONWebKeySet
 	mci, mtn  *simoperator.Operator
 	clerk     store.Actor
+	url       string
 	stop      func()
 	err       error
 	cardCount atomic.Int64
@@ -61,7 +63,7 @@ func openHouse() error {
 	if err != nil {
 		return err
 	}
-	house.stop = func() { cluster.Close(); os.RemoveAll(dir) }
+	house.stop, house.url = func() { cluster.Close(); os.RemoveAll(dir) }, cluster.URL()
 	if err := store.Migrate(ctx, cluster.URL()); err != nil {
 		return err
 	}
@@ -166,6 +168,25 @@ func (d *desk) card() store.Card {
 	card, err := d.Store.CardByNumber(ctx, number, "test", house.clerk)
 	d.must(err)
 	return card
+}
+
+// tables is all that the database has of pairings, SIMs, notices and the audit, as
+// text: bytes in hexadecimal.
+func (d *desk) tables() string {
+	d.t.Helper()
+	config, err := pgx.ParseConfig(house.url)
+	d.must(err)
+	config.RuntimeParams["role"], config.RuntimeParams["search_path"] = "cb_owner", "cardbureau"
+	conn, err := pgx.ConnectConfig(d.t.Context(), config)
+	d.must(err)
+	defer conn.Close(context.Background())
+	var all string
+	for _, table := range []string{"pairing", "pairing_event", "operator_callback", "sim_batch", "sim_subscriber", "audit", "event_outbox"} {
+		var text string
+		d.must(conn.QueryRow(d.t.Context(), "SELECT coalesce(string_agg(t::text, E'\n'), '') FROM "+table+" t").Scan(&text))
+		all += text
+	}
+	return all
 }
 
 // holder is the identity card's chip with its pairing key.

@@ -3,9 +3,11 @@ package pairing_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +57,18 @@ func TestPairing(t *testing.T) {
 		for _, secret := range []string{s.SIM.ICCID.Digits(), s.SIM.IMSI.Digits(), r.MSISDN.Digits()[1:], r.Session.Terminal} {
 			if bytes.Contains(evidence, []byte(secret)) || bytes.Contains(out.Record, []byte(secret)) || bytes.Contains(p.Claims, []byte(secret)) {
 				t.Error("a number or the terminal stands in record or evidence")
+			}
+		}
+		rows := d.tables()
+		if !strings.Contains(rows, out.ID.String()) {
+			t.Error("the tables do not have the pairing")
+		}
+		for what, secret := range map[string]string{
+			"ICCID": s.SIM.ICCID.Digits(), "IMSI": s.SIM.IMSI.Digits(), "number": r.MSISDN.Digits()[1:], "terminal": r.Session.Terminal,
+			"salt": string(out.Salt[:]), "K": string(s.K), "OPc": string(s.OPc),
+		} {
+			if strings.Contains(rows, secret) || strings.Contains(rows, hex.EncodeToString([]byte(secret))) {
+				t.Errorf("%s stands in the database", what)
 			}
 		}
 		for _, res := range s.given {

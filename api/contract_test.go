@@ -160,13 +160,13 @@ func TestOpenAPI(t *testing.T) {
 	want := []string{"GET /metrics", "GET /v1/bank/awaiting", "GET /v1/bank/cards/{token}/{sequence}/binding",
 		"GET /v1/bank/cards/{token}/{sequence}/status", "GET /v1/bank/events", "GET /v1/health", "GET /v1/intake-key", "GET /v1/orders/{id}",
 		"POST /v1/bank/arqc", "POST /v1/bank/assignments", "POST /v1/bank/bindings:verify", "POST /v1/bank/match", "POST /v1/bank/withdrawals",
-		"POST /v1/records", "POST /v1/records:batch"}
+		"POST /v1/operators/{operator}/callbacks", "POST /v1/records", "POST /v1/records:batch"}
 	if d := cmp.Diff(want, routes); d != "" {
 		t.Error(d)
 	}
 	schemas := slices.Sorted(maps.Keys(object(at(doc, "components", "schemas"))))
 	if d := cmp.Diff([]string{"Answer", "BankAnswers", "BankEvents", "BindingQuestion", "Bound", "Cryptogram", "CryptogramVerdict", "Event", "Health", "Line",
-		"MatchAnswer", "MatchQuestion", "Order", "Problem", "Receipt", "Status", "Verified", "Waiting", "WaitingOrders"}, schemas); d != "" {
+		"MatchAnswer", "MatchQuestion", "NoticeAnswer", "Order", "Problem", "Receipt", "Status", "Verified", "Waiting", "WaitingOrders"}, schemas); d != "" {
 		t.Error(d)
 	}
 	for _, name := range schemas {
@@ -224,7 +224,7 @@ func checkSecurity(t *testing.T, doc map[string]any, id string, op any) {
 		"postRecord": api.ScopeRecords, "postRecords": api.ScopeRecords, "getOrder": api.ScopeOrders, "getMetrics": api.ScopeMetrics,
 		"assignAccounts": api.ScopeBankAccounts, "withdrawAccounts": api.ScopeBankAccounts, "listAwaiting": api.ScopeBankAccounts,
 		"verifyCryptogram": api.ScopeBankVerify, "verifyBinding": api.ScopeBankVerify, "match": api.ScopeBankVerify, "getBinding": api.ScopeBankVerify,
-		"getBankCard": api.ScopeBankStatus, "listBankEvents": api.ScopeBankStatus,
+		"getBankCard": api.ScopeBankStatus, "listBankEvents": api.ScopeBankStatus, "operatorCallback": api.ScopeOperator,
 	}[id]
 	reqs, _ := at(op, "security").([]any)
 	if want == "" {

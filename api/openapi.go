@@ -26,6 +26,7 @@ func document(version string) huma.Config {
 		{Name: "records", Description: "Signed records on their way in."},
 		{Name: "orders", Description: "Orders: one for each card to be made."},
 		{Name: "bank", Description: "What the bank asks and tells. No answer holds a PAN, a track, a verification value, a PIN or a key."},
+		{Name: "operators", Description: "What operators of SIMs tell. No answer holds a number of a SIM or a telephone."},
 		{Name: "bureau", Description: "The bureau itself."},
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

@@ -38,6 +38,10 @@ const (
 	MessageAge       = "message-age"
 	CardNotFound     = "card-not-found"
 	Quota            = "asked-too-often"
+	NoticeInvalid    = "notice-invalid"
+	NoticeSignature  = "notice-signature"
+	NoticeDiffers    = "notice-differs"
+	OperatorUnknown  = "operator-unknown"
 )
 
 // Classes is every problem that is not about a record, with its HTTP status.
@@ -60,6 +64,10 @@ var Classes = []record.CodeInfo{
 	{Code: MessageAge, Status: http.StatusBadRequest, Sentence: "The message was issued more than a day ago, or in the future. Sign it anew."},
 	{Code: CardNotFound, Status: http.StatusNotFound, Sentence: "The bureau has issued no card with this PAN token and sequence number."},
 	{Code: Quota, Status: http.StatusTooManyRequests, Sentence: "This was asked too often. The header Retry-After says when it may be asked again."},
+	{Code: NoticeInvalid, Status: http.StatusBadRequest, Sentence: "The notice cannot be read: it must be a compact JWS with ES256 and the type operator-notice+jws, of the operator in the address."},
+	{Code: NoticeSignature, Status: http.StatusForbidden, Sentence: "The notice is not signed with a key of the operator that the bureau knows."},
+	{Code: NoticeDiffers, Status: http.StatusConflict, Sentence: "Another notice was sent under this identifier before."},
+	{Code: OperatorUnknown, Status: http.StatusNotFound, Sentence: "The bureau does not pair SIMs of this operator."},
 	{Code: Internal, Status: http.StatusInternalServerError, Sentence: "The bureau failed to answer; its log says why. Sending the same again does no harm."},
 }
 

@@ -37,6 +37,8 @@ type Config struct {
 	Store  Store
 	// Bank answers the bank; nil: its addresses are unavailable.
 	Bank Bank
+	// Operators takes the notices of SIM operators; nil: their address is unavailable.
+	Operators Operators
 	// BindingKeys are the public keys that bindings are verified with, as a JWK set;
 	// nil: none are published.
 	BindingKeys []byte
@@ -90,6 +92,7 @@ func New(c Config) (*Server, error) {
 	s.recordRoutes()
 	s.orderRoutes()
 	s.bankRoutes()
+	s.operatorRoutes()
 	s.healthRoutes()
 	s.metricsRoutes()
 	return s, s.documentRoutes()

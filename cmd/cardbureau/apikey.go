@@ -53,7 +53,7 @@ func (c apiKeyRevoke) Run(ctx context.Context, g *globals) error {
 
 type apiKeyCreate struct {
 	Name     string   `arg:"" help:"Who uses the key, as the audit names it."`
-	Scope    []string `help:"What it may do: records, orders, metrics, bank:accounts, bank:verify, bank:status, bank:pan." default:"records,orders"`
+	Scope    []string `help:"What it may do: records, orders, metrics, bank:accounts, bank:verify, bank:status, bank:pan, operator:callbacks." default:"records,orders"`
 	Operator string   `help:"Who makes the key, for the audit." default:"${user}"`
 }
 
@@ -66,8 +66,8 @@ func (c apiKeyCreate) Run(ctx context.Context, g *globals) error {
 		return &exitError{exitUsage, "the name of whoever uses the key is missing"}
 	}
 	for _, scope := range c.Scope {
-		if !slices.Contains([]string{api.ScopeRecords, api.ScopeOrders, api.ScopeMetrics, api.ScopeBankAccounts, api.ScopeBankVerify, api.ScopeBankStatus, api.ScopeBankPAN}, scope) {
-			return &exitError{exitUsage, fmt.Sprintf("--scope: there is no scope %q: take records, orders, metrics, bank:accounts, bank:verify, bank:status or bank:pan", scope)}
+		if !slices.Contains([]string{api.ScopeRecords, api.ScopeOrders, api.ScopeMetrics, api.ScopeBankAccounts, api.ScopeBankVerify, api.ScopeBankStatus, api.ScopeBankPAN, api.ScopeOperator}, scope) {
+			return &exitError{exitUsage, fmt.Sprintf("--scope: there is no scope %q: take records, orders, metrics, bank:accounts, bank:verify, bank:status, bank:pan or operator:callbacks", scope)}
 		}
 	}
 	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoVault: true})

@@ -116,12 +116,16 @@ func newAPI(b *bureau.Bureau, log *slog.Logger) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	operators, err := b.Pairing(nil)
+	if err != nil {
+		return nil, err
+	}
 	bindings, err := os.ReadFile(filepath.Join(b.Dir, bureau.BindingKeysFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the keys of bindings: %w", err)
 	}
 	return api.New(api.Config{
-		BindingKeys: bindings, Bank: bank, Intake: b.Intake(), Store: b.Store, IntakeKey: key, Version: version(), Log: log,
+		BindingKeys: bindings, Bank: bank, Operators: operators, Intake: b.Intake(), Store: b.Store, IntakeKey: key, Version: version(), Log: log,
 		Health: func(ctx context.Context) error {
 			_, err := b.Vault.Stats(ctx)
 			return err

@@ -13,27 +13,24 @@
 package binding
 
 import (
-	"crypto/ecdsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/go-jose/go-jose/v4"
-	"github.com/veraison/go-cose"
+
+	"cardbureau/personalization/statement"
 )
 
 // Errors of Verify. A binding is good only without any.
 var (
-	ErrMalformed  = errors.New("the binding cannot be read")
-	ErrUnknownKey = errors.New("the binding names a key that is not among the bureau's")
-	ErrSignature  = errors.New("the binding's signature is wrong: it was altered, or another key signed it")
+	ErrMalformed  = statement.ErrMalformed
+	ErrUnknownKey = statement.ErrUnknownKey
+	ErrSignature  = statement.ErrSignature
 	ErrOtherCard  = errors.New("the binding is of another card")
 )
 
@@ -60,21 +57,8 @@ const RuleResidence = "residence"
 // Version is the one that this package writes.
 const Version = 1
 
-// Thumbprint is what a payload calls a card: the SHA-256 of the chip
-// authentication public key's SubjectPublicKeyInfo, DER. point is uncompressed, on
-// P-256, 65 bytes.
-func Thumbprint(point []byte) ([]byte, error) {
-	key, err := ecdsa.ParseUncompressedPublicKey(p256, point)
-	if err != nil {
-		return nil, fmt.Errorf("the chip's public key: %w", err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(der)
-	return sum[:], nil
-}
+// Thumbprint is what a payload calls a card, see statement.Thumbprint.
+func Thumbprint(point []byte) ([]byte, error) { return statement.Thumbprint(point) }
 
 // check says what a payload lacks.
 func (p *Payload) check() error {
@@ -93,24 +77,9 @@ func (p *Payload) check() error {
 }
 
 // Sign signs to-be-signed bytes with ES256: r ‖ s, 64 bytes.
-type Sign func(tbs []byte) ([]byte, error)
-
-// signer is a function as a cose.Signer.
-type signer Sign
-
-func (signer) Algorithm() cose.Algorithm { return cose.AlgorithmES256 }
-
-func (s signer) Sign(_ io.Reader, content []byte) ([]byte, error) { return s(content) }
+type Sign = statement.Sign
 
 const contentType = "application/vnd.cardbureau.binding+cbor"
-
-var canonical = func() cbor.EncMode {
-	m, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
-}()
 
 // COSE makes the COSE_Sign1 of a payload, tagged.
 func COSE(p Payload, kid string, sign Sign) ([]byte, error) {
@@ -118,19 +87,7 @@ func COSE(p Payload, kid string, sign Sign) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	body, err := canonical.Marshal(p)
-	if err != nil {
-		return nil, err
-	}
-	m := cose.NewSign1Message()
-	m.Headers.Protected.SetAlgorithm(cose.AlgorithmES256)
-	m.Headers.Protected[cose.HeaderLabelKeyID] = []byte(kid)
-	m.Headers.Protected[cose.HeaderLabelContentType] = contentType
-	m.Payload = body
-	if err := m.Sign(nil, nil, signer(sign)); err != nil {
-		return nil, fmt.Errorf("sign a binding: %w", err)
-	}
-	return m.MarshalCBOR()
+	return statement.COSE(p, contentType, kid, sign)
 }
 
 // Type is the typ header of a binding that is a JWS.
@@ -162,40 +119,12 @@ func JWS(p Payload, kid string, sign Sign) (string, error) {
 
 // VerifyCOSE checks a COSE_Sign1 with the bureau's public keys.
 func VerifyCOSE(raw []byte, keys jose.JSONWebKeySet) (*Payload, error) {
-	var m cose.Sign1Message
-	if err := m.UnmarshalCBOR(raw); err != nil {
-		return nil, fmt.Errorf("%w: it is no COSE_Sign1", ErrMalformed)
-	}
-	kid, _ := m.Headers.Protected[cose.HeaderLabelKeyID].([]byte)
-	kind, _ := m.Headers.Protected[cose.HeaderLabelContentType].(string)
-	if kind != contentType {
-		return nil, fmt.Errorf("%w: its content type is another", ErrMalformed)
-	}
-	key, err := find(keys, string(kid))
-	if err != nil {
-		return nil, err
-	}
-	verifier, err := cose.NewVerifier(cose.AlgorithmES256, key)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnknownKey, err)
-	}
-	if err := m.Verify(nil, verifier); err != nil {
-		return nil, ErrSignature
-	}
 	var p Payload
-	if err := strict.Unmarshal(m.Payload, &p); err != nil {
-		return nil, fmt.Errorf("%w: its payload", ErrMalformed)
+	if err := statement.Verify(raw, contentType, keys, &p); err != nil {
+		return nil, err
 	}
 	return &p, p.check()
 }
-
-var strict = func() cbor.DecMode {
-	m, err := cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF, ExtraReturnErrors: cbor.ExtraDecErrorUnknownField, IndefLength: cbor.IndefLengthForbidden}.DecMode()
-	if err != nil {
-		panic(err)
-	}
-	return m
-}()
 
 // VerifyJWS checks a compact JWS with the bureau's public keys.
 func VerifyJWS(text string, keys jose.JSONWebKeySet) (*Payload, error) {
@@ -207,7 +136,7 @@ func VerifyJWS(text string, keys jose.JSONWebKeySet) (*Payload, error) {
 	if header.ExtraHeaders[jose.HeaderType] != Type {
 		return nil, fmt.Errorf("%w: its type is not %s", ErrMalformed, Type)
 	}
-	key, err := find(keys, header.KeyID)
+	key, err := statement.Key(keys, header.KeyID)
 	if err != nil {
 		return nil, err
 	}
@@ -222,16 +151,6 @@ func VerifyJWS(text string, keys jose.JSONWebKeySet) (*Payload, error) {
 		return nil, fmt.Errorf("%w: its payload", ErrMalformed)
 	}
 	return &p, p.check()
-}
-
-// find picks the key by its identifier: a public EC key on P-256.
-func find(keys jose.JSONWebKeySet, kid string) (*ecdsa.PublicKey, error) {
-	for _, k := range keys.Key(kid) {
-		if key, ok := k.Key.(*ecdsa.PublicKey); ok && key.Curve == p256 && kid != "" {
-			return key, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: %q", ErrUnknownKey, kid)
 }
 
 // Of checks that a verified binding is of the card with this chip authentication

@@ -3,6 +3,7 @@ package binding
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -18,7 +19,7 @@ import (
 // signed is a key with what signs by it.
 func signed(t testing.TB) (*ecdsa.PrivateKey, Sign, jose.JSONWebKeySet) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(p256, rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func payload(t testing.TB, point []byte) Payload {
 
 func point(t testing.TB) []byte {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(p256, rand.Reader)
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,8 @@ type Config struct {
 		Fingerprint []string `toml:"fingerprint"` // a program that compares a finger, with its arguments
 		Tries       int      `toml:"tries"`       // refused visits a card and day
 	} `toml:"desk"`
+
+	SIM SIM `toml:"sim"`
 }
 
 // Certificates is what stands in the certificates that the token's keys get
@@ -182,6 +184,11 @@ office = ""           # code of the kefalat office whose desk this machine is
 keyboard = true       # PINs may be typed where the reader has no pin-pad
 fingerprint = []      # a program that compares a finger: gets the card number, exit status 0 fits, 1 does not
 tries = 3             # refused visits for one card within a day
+
+[sim]
+limit = 3             # live SIMs a person may have
+status = ""           # where a pairing's status is asked, as its record says
+forms = {}            # form of the keys in SIM vendors' files, by profile: { "08.01" = "aes-gcm" }
 `
 
 // defaultProduct is what a record becomes where nothing else is said.
@@ -298,6 +305,9 @@ func (c *Config) check() error {
 	}
 	if c.Desk.Tries < 0 {
 		return errors.New("[desk] tries is negative")
+	}
+	if err := c.SIM.check(); err != nil {
+		return err
 	}
 	if c.HSM.Timeout <= 0 {
 		c.HSM.Timeout = duration(30 * time.Second)

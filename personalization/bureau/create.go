@@ -88,8 +88,8 @@ func Create(ctx context.Context, dir string, r CreateRequest, o Options) (*Creat
 	if err := provision(ctx, dir, cfg, v, out); err != nil {
 		return nil, err
 	}
-	if err := provisionBank(ctx, dir, cfg, v); err != nil {
-		return nil, fmt.Errorf("the bank's keys: %w", err)
+	if err := errors.Join(provisionBank(ctx, dir, cfg, v), provisionPairing(ctx, dir, v)); err != nil {
+		return nil, fmt.Errorf("the public keys of bindings and pairings: %w", err)
 	}
 	b := &Bureau{Dir: dir, Config: cfg, Log: o.Log}
 	defer b.Close()

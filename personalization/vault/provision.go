@@ -202,6 +202,9 @@ func (s *Service) makeKeys(ctx context.Context, in *ProvisionRequest) error {
 	if err := s.makeSIMKeys(ctx, in); err != nil {
 		return err
 	}
+	if err := s.makePairingKeys(ctx, in); err != nil {
+		return err
+	}
 	return s.ensureKEK(ctx, s.now().UTC().Format(epochFormat), in.Development)
 }
 

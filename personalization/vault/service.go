@@ -91,6 +91,9 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodSIMCheckRES, s.simCheckRES)
 	register(s, srv, methodSIMResync, s.simResync)
 	register(s, srv, methodSealTestSIM, s.sealTestSIM)
+	register(s, srv, methodSignPairing, s.signPairing)
+	register(s, srv, methodPairingRef, s.pairingRef)
+	register(s, srv, methodPairingJWK, s.pairingJWK)
 	return srv
 }
 

@@ -1,0 +1,331 @@
+// Package simoperator is a telephone company that is not one: it sells SIMs,
+// reserves numbers, is their authentication centre and signs notices, for tests,
+// rehearsal and demo. It can be told to refuse and to answer later. Its keys are
+// invented and its subscribers nobody.
+package simoperator
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+
+	"cardbureau/hsm/aka"
+	"cardbureau/personalization/pairing"
+	"cardbureau/personalization/record"
+	"cardbureau/personalization/vault"
+)
+
+// The operators of Iran that the bureau pairs with, MCC and MNC.
+const (
+	MCI      = "43211"
+	Irancell = "43235"
+)
+
+// prefixes are ICCIDs' issuer parts and the number prefixes that a plan sets aside.
+var prefixes = map[string]struct{ iccid, msisdn string }{
+	MCI:      {"899811", "+98910"},
+	Irancell: {"899835", "+98935"},
+}
+
+// SIM is what the vendor writes into a SIM and the operator keeps. It is for the
+// software SIM of a rehearsal.
+type SIM struct {
+	ICCID pairing.ICCID
+	IMSI  pairing.IMSI
+	K     aka.Secret // 16 bytes
+	OPc   aka.Secret // 16 bytes
+}
+
+// Operator is the company. It is safe for concurrent use.
+type Operator struct {
+	Code string
+	now  func() time.Time
+
+	mu       sync.Mutex
+	signing  *ecdsa.PrivateKey
+	kid      string
+	sims     map[string]*subscriber // by ICCID
+	lines    map[uuid.UUID]*line
+	next     int
+	refusal  string
+	later    bool
+	silent   error
+	sequence int64
+}
+
+type subscriber struct {
+	sim    SIM
+	scheme aka.Scheme
+	sqn    aka.SQN // the last one given
+}
+
+// line is a subscription under a pairing's name.
+type line struct {
+	sub   pairing.Subscription
+	state string // reserved, active, suspended, released
+}
+
+var (
+	_ pairing.Operator             = (*Operator)(nil)
+	_ pairing.AuthenticationCentre = (*Operator)(nil)
+)
+
+// New opens a company: MCI or Irancell. now nil: time.Now.
+func New(code string, now func() time.Time) (*Operator, error) {
+	if _, ok := prefixes[code]; !ok {
+		return nil, fmt.Errorf("there is no simulated operator %q", code)
+	}
+	if now == nil {
+		now = time.Now
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return &Operator{Code: code, now: now, signing: key, kid: "notices-" + code, sims: map[string]*subscriber{}, lines: map[uuid.UUID]*line{}}, nil
+}
+
+// Plan is a plan of operators for development, in force for a year, which nobody
+// signs.
+func Plan(serial int64, now time.Time, operators ...*Operator) ([]byte, error) {
+	p := pairing.Plan{Serial: serial, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0), Operators: map[string]pairing.PlanOperator{}}
+	for _, o := range operators {
+		key := jose.JSONWebKey{Key: &o.signing.PublicKey, KeyID: o.kid, Algorithm: "ES256", Use: "sig"}
+		p.Operators[o.Code] = pairing.PlanOperator{Prefixes: []string{prefixes[o.Code].msisdn}, Keys: []jose.JSONWebKey{key}}
+	}
+	return json.Marshal(p)
+}
+
+// Network is the company for a pairing.Service.
+func (o *Operator) Network() pairing.Network { return pairing.Network{Operator: o, Centre: o} }
+
+// Number is the n-th number of the prefix that is set aside.
+func (o *Operator) Number(n int) pairing.MSISDN {
+	m, err := pairing.ParseMSISDN(fmt.Sprintf("%s%07d", prefixes[o.Code].msisdn, n%10_000_000))
+	if err != nil {
+		panic(err) // the format is this package's own
+	}
+	return m
+}
+
+// Sell makes a SIM.
+func (o *Operator) Sell() (SIM, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next++
+	body := fmt.Sprintf("%s%012d", prefixes[o.Code].iccid, o.next)
+	iccid, err1 := pairing.ParseICCID(body + string(record.LuhnDigit(body)))
+	imsi, err2 := pairing.ParseIMSI(fmt.Sprintf("%s%010d", o.Code, o.next))
+	s := SIM{ICCID: iccid, IMSI: imsi, K: make(aka.Secret, 16), OPc: make(aka.Secret, 16)}
+	_, err3 := io.ReadFull(rand.Reader, s.K)
+	_, err4 := io.ReadFull(rand.Reader, s.OPc)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return SIM{}, err
+	}
+	o.sims[iccid.Digits()] = &subscriber{sim: s, scheme: aka.DefaultScheme()}
+	return s, nil
+}
+
+// Refuse has the company refuse to activate with a code; empty: no more.
+func (o *Operator) Refuse(code string) { o.set(func() { o.refusal = code }) }
+
+// Later has the company answer by a notice instead of at once.
+func (o *Operator) Later(later bool) { o.set(func() { o.later = later }) }
+
+// Silent has calls fail as a broken line does; nil: no more.
+func (o *Operator) Silent(err error) { o.set(func() { o.silent = err }) }
+
+// Forget sets a SIM's sequence number back to the beginning, as a centre does that was
+// restored from an old copy: the SIM will want a resynchronization.
+func (o *Operator) Forget(iccid pairing.ICCID) {
+	o.set(func() { o.sims[iccid.Digits()].sqn = 0 })
+}
+
+func (o *Operator) set(f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f()
+}
+
+// State is how a pairing's subscription stands: reserved, active, suspended,
+// released, or empty.
+func (o *Operator) State(id uuid.UUID) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l := o.lines[id]; l != nil {
+		return l.state
+	}
+	return ""
+}
+
+// Reserve implements pairing.Operator.
+func (o *Operator) Reserve(_ context.Context, s pairing.Subscription) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch k := o.sims[s.ICCID.Digits()]; {
+	case o.silent != nil:
+		return o.silent
+	case k == nil || k.sim.IMSI != s.IMSI:
+		return &pairing.RefusedError{Code: "unknown-sim"}
+	case o.lines[s.Pairing] == nil:
+		o.lines[s.Pairing] = &line{sub: s, state: "reserved"}
+	}
+	return nil
+}
+
+// Activate implements pairing.Operator.
+func (o *Operator) Activate(_ context.Context, s pairing.Subscription) (pairing.OperatorAnswer, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.lines[s.Pairing]
+	switch {
+	case o.silent != nil:
+		return 0, o.silent
+	case o.refusal != "":
+		return 0, &pairing.RefusedError{Code: o.refusal}
+	case l == nil || l.state == "released" || l.sub.ICCID != s.ICCID || l.sub.MSISDN != s.MSISDN:
+		return 0, &pairing.RefusedError{Code: "not-reserved"}
+	case o.later:
+		return pairing.Later, nil
+	}
+	l.state = "active"
+	return pairing.Confirmed, nil
+}
+
+// Release implements pairing.Operator.
+func (o *Operator) Release(_ context.Context, id uuid.UUID) error { return o.move(id, "released") }
+
+// Suspend implements pairing.Operator.
+func (o *Operator) Suspend(_ context.Context, id uuid.UUID, suspended bool) error {
+	if suspended {
+		return o.move(id, "suspended")
+	}
+	return o.move(id, "active")
+}
+
+func (o *Operator) move(id uuid.UUID, state string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.silent != nil {
+		return o.silent
+	}
+	if l := o.lines[id]; l != nil {
+		l.state = state
+	}
+	return nil
+}
+
+// Challenge implements pairing.AuthenticationCentre.
+func (o *Operator) Challenge(_ context.Context, r pairing.ChallengeRequest) (c pairing.Challenge, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k, a, err := o.algorithm(r)
+	if err != nil {
+		return c, err
+	}
+	defer a.Zero()
+	next, err := k.scheme.Next(k.sqn)
+	if err != nil {
+		return c, err
+	}
+	if r.Resync != nil {
+		if len(r.Resync.AUTS) != aka.AUTSSize {
+			return c, aka.ErrAUTS
+		}
+		ms, err := aka.OpenAUTS(a, r.Resync.RAND, [aka.AUTSSize]byte(r.Resync.AUTS))
+		if err != nil {
+			return c, err
+		}
+		if next, err = k.scheme.Resynchronize(next, ms); err != nil {
+			return c, err
+		}
+	}
+	if _, err := rand.Read(c.Seed[:]); err != nil {
+		return c, err
+	}
+	c.RAND = pairing.Rand(r.Session, r.Nonce, c.Seed)
+	v, err := aka.NewVector(a, c.RAND, next, aka.AMF{0x80})
+	if err != nil {
+		return c, err
+	}
+	defer v.Zero()
+	k.sqn, c.AUTN = next, v.AUTN
+	return c, nil
+}
+
+// Check implements pairing.AuthenticationCentre.
+func (o *Operator) Check(_ context.Context, r pairing.ChallengeRequest, c pairing.Challenge, res vault.Secret) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, a, err := o.algorithm(r)
+	if err != nil {
+		return err
+	}
+	defer a.Zero()
+	k := a.F2345(c.RAND)
+	defer k.Zero()
+	if !aka.CheckRES(k.RES, res) {
+		return pairing.ErrResponse
+	}
+	return nil
+}
+
+func (o *Operator) algorithm(r pairing.ChallengeRequest) (*subscriber, aka.Algorithm, error) {
+	k := o.sims[r.ICCID.Digits()]
+	if o.silent != nil {
+		return nil, nil, o.silent
+	}
+	if k == nil {
+		return nil, nil, &pairing.RefusedError{Code: "unknown-sim"}
+	}
+	a, err := aka.NewMilenage(k.sim.K, k.sim.OPc)
+	return k, a, err
+}
+
+// Notice signs a notice of an event (pairing.EventActivated and so on), and does at
+// the company what it says.
+func (o *Operator) Notice(id uuid.UUID, event string) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sequence++
+	states := map[string]string{pairing.EventActivated: "active", pairing.EventResumed: "active", pairing.EventSuspended: "suspended", pairing.EventRefused: "released", pairing.EventClosed: "released"}
+	if l, state := o.lines[id], states[event]; l != nil && state != "" {
+		l.state = state
+	}
+	return o.sign(pairing.Notice{ID: uuid.NewString(), IssuedAt: o.now().Unix(), Operator: o.Code, Pairing: id, Sequence: o.sequence, Event: event})
+}
+
+// Sign signs a notice as it is.
+func (o *Operator) Sign(n pairing.Notice) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sign(n)
+}
+
+func (o *Operator) sign(n pairing.Notice) ([]byte, error) {
+	body, err := json.Marshal(n)
+	if err != nil {
+		return nil, err
+	}
+	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: o.signing, KeyID: o.kid}}
+	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType(pairing.NoticeType))
+	if err != nil {
+		return nil, err
+	}
+	object, err := signer.Sign(body)
+	if err != nil {
+		return nil, err
+	}
+	text, err := object.CompactSerialize()
+	return []byte(text), err
+}

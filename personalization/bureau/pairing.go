@@ -13,6 +13,7 @@ import (
 
 	"cardbureau/hsm/simkeys"
 	"cardbureau/personalization/pairing"
+	"cardbureau/personalization/pairing/simoperator"
 	"cardbureau/personalization/vault"
 )
 
@@ -34,6 +35,26 @@ func provisionPairing(ctx context.Context, dir string, v *vault.Client) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, PairingKeysFile), append(out, '\n'), 0o644)
+}
+
+// SimulatedOperators is the folder of simulated operators, in development.
+func (b *Bureau) SimulatedOperators() string { return filepath.Join(b.Dir, "virtual", "operators") }
+
+// Networks are the operators that this bureau reaches: in development those that are
+// simulated in its data folder.
+func (b *Bureau) Networks() (map[string]pairing.Network, error) {
+	out := map[string]pairing.Network{}
+	if !b.Config.Development() {
+		return out, nil
+	}
+	companies, err := simoperator.Companies(b.SimulatedOperators())
+	if err != nil {
+		return nil, err
+	}
+	for code, c := range companies {
+		out[code] = c.Network()
+	}
+	return out, nil
 }
 
 // SIMCentre is the bureau's own authentication centre.

@@ -8,11 +8,12 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ type Operator struct {
 	Code string
 	now  func() time.Time
 
+	seed     []byte // SIMs' keys come of it
 	mu       sync.Mutex
 	signing  *ecdsa.PrivateKey
 	kid      string
@@ -92,7 +94,11 @@ func New(code string, now func() time.Time) (*Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{Code: code, now: now, signing: key, kid: "notices-" + code, sims: map[string]*subscriber{}, lines: map[uuid.UUID]*line{}}, nil
+	seed := make([]byte, seedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return nil, err
+	}
+	return &Operator{Code: code, now: now, seed: seed, signing: key, kid: "notices-" + code, sims: map[string]*subscriber{}, lines: map[uuid.UUID]*line{}}, nil
 }
 
 // Plan is a plan of operators for development, in force for a year, which nobody
@@ -126,14 +132,22 @@ func (o *Operator) Sell() (SIM, error) {
 	body := fmt.Sprintf("%s%012d", prefixes[o.Code].iccid, o.next)
 	iccid, err1 := pairing.ParseICCID(body + string(record.LuhnDigit(body)))
 	imsi, err2 := pairing.ParseIMSI(fmt.Sprintf("%s%010d", o.Code, o.next))
-	s := SIM{ICCID: iccid, IMSI: imsi, K: make(aka.Secret, 16), OPc: make(aka.Secret, 16)}
-	_, err3 := io.ReadFull(rand.Reader, s.K)
-	_, err4 := io.ReadFull(rand.Reader, s.OPc)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	s := SIM{ICCID: iccid, IMSI: imsi, K: o.key("K", iccid), OPc: o.key("OPc", iccid)}
+	if err := errors.Join(err1, err2); err != nil {
 		return SIM{}, err
 	}
 	o.sims[iccid.Digits()] = &subscriber{sim: s, scheme: aka.DefaultScheme()}
 	return s, nil
+}
+
+const seedSize = 32
+
+// key is a SIM's key: it comes of the company's seed, so that no file needs to hold
+// it.
+func (o *Operator) key(name string, iccid pairing.ICCID) aka.Secret {
+	mac := hmac.New(sha256.New, o.seed)
+	mac.Write([]byte(name + "\x00" + iccid.Digits()))
+	return mac.Sum(nil)[:16]
 }
 
 // Refuse has the company refuse to activate with a code; empty: no more.

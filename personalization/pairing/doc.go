@@ -4,7 +4,7 @@
 //
 // [Service.Run] is the whole of it. What it needs of chips it asks of a [Holder] (the
 // identity card, behind its PIN), a [SIM] and the SIM's [AuthenticationCentre]; of
-// the telephone company of an [Operator]. It knows no reader and no APDU.
+// the telephone company of an [Operator]. It knows no reader, and of cards only what [CardSIM] joins.
 //
 // # What is signed and hashed
 //

@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/lds"
 	"cardbureau/personalization/statement"
 )
 
@@ -26,8 +27,9 @@ var (
 // ContentType is the content type of a pairing record.
 const ContentType = "application/vnd.cardbureau.pairing+cbor"
 
-// MaxRecord is the largest record in bytes: what EF 0203 of the card takes.
-const MaxRecord = 1024
+// MaxRecord is the largest record in bytes: what the card's file 0203 takes beside
+// its header.
+const MaxRecord = lds.MaxRecord
 
 // recordVersion is the one that this package writes.
 const recordVersion = 1

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/statement"
 	"cardbureau/personalization/store"
@@ -298,6 +299,7 @@ var reasons = []struct {
 	{ErrResponse, "sim-response"},
 	{ErrResync, "resync"},
 	{ErrNoAnswer, "sim-silent"},
+	{uicc.ErrMAC, "sim-key"},
 	{ErrOperatorRefused, "operator-refused"},
 }
 

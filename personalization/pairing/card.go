@@ -1,0 +1,44 @@
+package pairing
+
+import (
+	"context"
+
+	"cardbureau/cardio/uicc"
+	"cardbureau/personalization/vault"
+)
+
+// cardSIM is a SIM as its card speaks.
+type cardSIM struct{ card *uicc.Card }
+
+// CardSIM is the SIM of a card with a USIM. Its PIN1, where it asks for one, has been
+// given. It reads serial number and subscription and nothing else.
+func CardSIM(card *uicc.Card) SIM { return &cardSIM{card} }
+
+// ICCID implements SIM.
+func (c *cardSIM) ICCID(ctx context.Context) (ICCID, error) {
+	digits, err := c.card.ICCID(ctx)
+	if err != nil {
+		return ICCID{}, err
+	}
+	return ParseICCID(digits)
+}
+
+// IMSI implements SIM.
+func (c *cardSIM) IMSI(ctx context.Context) (IMSI, error) {
+	digits, err := c.card.IMSI(ctx)
+	if err != nil {
+		return IMSI{}, err
+	}
+	return ParseIMSI(digits)
+}
+
+// Authenticate implements SIM: CK, IK and Kc are overwritten here.
+func (c *cardSIM) Authenticate(ctx context.Context, rand, autn [16]byte) (Answer, error) {
+	a, err := c.card.Authenticate(ctx, rand, autn)
+	if err != nil {
+		return Answer{}, err
+	}
+	out := Answer{RES: append(vault.Secret(nil), a.RES...), AUTS: append([]byte(nil), a.AUTS...)}
+	a.Zero()
+	return out, nil
+}

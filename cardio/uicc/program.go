@@ -15,11 +15,12 @@ import (
 // Kind is a kind of SIM, as a profile says it: who gave it out, and what may be written
 // to it. It is data; see firmware-profiles/sims.
 type Kind struct {
+	Kind  string `yaml:"kind"` // sim
 	Name  string `yaml:"name"`
 	Title string `yaml:"title"`
 	// Programming are the files that are written to a blank, in their order; none: the
 	// card is its operator's, read and asked to authenticate only.
-	Programming []File `yaml:"programming"`
+	Programming []SIMFile `yaml:"programming"`
 	// ADM is the reference of the key behind which they are written.
 	ADM int `yaml:"adm"`
 	// ATRs are patterns of answers to reset, hexadecimal with ? for any digit; none:
@@ -27,8 +28,8 @@ type Kind struct {
 	ATRs []string `yaml:"atrs"`
 }
 
-// File is a file that is programmed.
-type File struct {
+// SIMFile is a file that is programmed.
+type SIMFile struct {
 	Path   string `yaml:"path"`   // from the master file: 7FFF/AF20, A515/6F20
 	Record int    `yaml:"record"` // of a record file, from 1; 0: a transparent file
 	Value  string `yaml:"value"`  // imsi, msisdn, spn, acc, ad, home-network, keys
@@ -196,7 +197,7 @@ func (g *guard) admit(k *Kind) func() {
 }
 
 // program writes one file; nil: there is nothing to write, false: it was right.
-func (c *Card) program(ctx context.Context, f File, s *Subscription) (*bool, error) {
+func (c *Card) program(ctx context.Context, f SIMFile, s *Subscription) (*bool, error) {
 	file, err := c.Select(ctx, f.Path)
 	if err != nil {
 		return nil, err
@@ -239,7 +240,7 @@ func (c *Card) program(ctx context.Context, f File, s *Subscription) (*bool, err
 	return &wrote, nil
 }
 
-func (c *Card) readFile(ctx context.Context, f File, n int) ([]byte, error) {
+func (c *Card) readFile(ctx context.Context, f SIMFile, n int) ([]byte, error) {
 	if f.Record > 0 {
 		return c.ReadRecord(ctx, f.Path, f.Record)
 	}
@@ -254,7 +255,7 @@ func (c *Card) readFile(ctx context.Context, f File, n int) ([]byte, error) {
 }
 
 // content is what a file gets; nil: it is left alone.
-func (f File) content(s *Subscription, size int) (b []byte, err error) {
+func (f SIMFile) content(s *Subscription, size int) (b []byte, err error) {
 	switch f.Value {
 	case "imsi":
 		b, err = EncodeIMSI(s.IMSI)

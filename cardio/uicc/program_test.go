@@ -15,7 +15,7 @@ import (
 
 // sja2 is a kind as its profile says it.
 func sja2() *uicc.Kind {
-	return &uicc.Kind{Name: "blank", Title: "blank", ADM: 10, Programming: []uicc.File{
+	return &uicc.Kind{Name: "blank", Title: "blank", ADM: 10, Programming: []uicc.SIMFile{
 		{Path: "7FFF/6F07", Value: "imsi"}, {Path: "7FFF/6FAD", Value: "ad"}, {Path: "7FFF/6F78", Value: "acc"}, {Path: "7FFF/6F46", Value: "spn", If: "spn"},
 		{Path: "7FFF/6F62", Value: "home-network"}, {Path: "7FFF/6F40", Record: 1, Value: "msisdn", If: "msisdn"},
 		{Path: "A515/6F20", Value: "keys", Prefix: "14"}, {Path: "7FFF/AF22", Value: "keys", Prefix: "14"}, {Path: "7FFF/AF20", Value: "keys", Prefix: "14"},

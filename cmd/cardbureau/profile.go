@@ -83,6 +83,9 @@ func (profileList) Run(g *globals) error {
 	for _, p := range set.Payments {
 		rows = append(rows, row{"payment", p.Name, p.Title})
 	}
+	for _, k := range set.SIMs {
+		rows = append(rows, row{"sim", k.Name, k.Title})
+	}
 	for _, p := range set.Products {
 		rows = append(rows, row{"product", p.Name, p.Title})
 	}
@@ -99,7 +102,7 @@ func (profileList) Run(g *globals) error {
 }
 
 type profileCheck struct {
-	Path string `arg:"" optional:"" help:"One profile, or a folder with chips/, diversifications/, applets/, payments/ and products/; it is checked together with the profiles in use." type:"path"`
+	Path string `arg:"" optional:"" help:"One profile, or a folder with chips/, diversifications/, applets/, payments/, products/ and sims/; it is checked together with the profiles in use." type:"path"`
 }
 
 func (profileCheck) Example() string { return "cardbureau profile check my-profiles/chips/acme.yaml" }

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/payment"
 )
 
@@ -53,6 +54,7 @@ type Set struct {
 	Applets          map[string]*Applet
 	Products         map[string]*Product
 	Payments         map[string]*payment.Scheme
+	SIMs             map[string]*uicc.Kind
 
 	// Digests are the SHA-256 digests of all files that were read, by place and
 	// name: what a signature over the profiles covers.
@@ -65,15 +67,15 @@ type Set struct {
 }
 
 // folders are where the profiles of each kind stand.
-var folders = []string{"chips", "diversifications", "applets", "payments", "products"}
+var folders = []string{"chips", "diversifications", "applets", "payments", "products", "sims"}
 
-// Load reads chips/, diversifications/, applets/, payments/ and products/ from each
+// Load reads chips/, diversifications/, applets/, payments/, products/ and sims/ from each
 // file system; a file of a later one replaces the profile of the same kind and name
 // of an earlier one. It returns Problems when any profile has a mistake.
 func Load(fsys ...fs.FS) (*Set, error) {
 	s := &Set{
 		Chips: map[string]*Chip{}, Diversifications: map[string]*Diversification{},
-		Applets: map[string]*Applet{}, Products: map[string]*Product{}, Payments: map[string]*payment.Scheme{}, Digests: map[string][32]byte{}, broken: map[string]bool{}, named: map[string]string{}, unsound: map[string]bool{},
+		Applets: map[string]*Applet{}, Products: map[string]*Product{}, Payments: map[string]*payment.Scheme{}, SIMs: map[string]*uicc.Kind{}, Digests: map[string][32]byte{}, broken: map[string]bool{}, named: map[string]string{}, unsound: map[string]bool{},
 	}
 	docs := map[string]*document{}
 	var problems Problems
@@ -193,9 +195,10 @@ func (s *Set) add(f fs.FS, source int, name string, b []byte) (*document, error)
 		"applet":          func() any { return &Applet{file: key} },
 		"product":         func() any { return &Product{file: key} },
 		"payment":         func() any { return &payment.Scheme{} },
+		"sim":             func() any { return &uicc.Kind{} },
 	}[head.Kind]
 	if into == nil {
-		kinds := []string{"chip", "diversification", "applet", "payment", "product"}
+		kinds := []string{"chip", "diversification", "applet", "payment", "product", "sim"}
 		return nil, Problems{d.problem("$.kind", "kind %q is not known%s", head.Kind, suggest(head.Kind, kinds))}
 	}
 	v := into()
@@ -228,6 +231,12 @@ func (s *Set) add(f fs.FS, source int, name string, b []byte) (*document, error)
 		s.Products[v.Name] = v
 	case *payment.Scheme:
 		s.Payments[v.Name] = v
+	case *uicc.Kind:
+		if err := v.Check(); err != nil {
+			s.broken[head.Name] = true
+			return nil, Problems{d.problem("$.name", "%v", err)}
+		}
+		s.SIMs[v.Name] = v
 	}
 	return d, nil
 }

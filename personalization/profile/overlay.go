@@ -45,7 +45,7 @@ func Overlay(name string) (fsys fs.FS, only string, err error) {
 	}
 	// A file that is no YAML at all is told as such by Load, wherever it stands.
 	_ = yaml.Unmarshal(b, &head)
-	folder := map[string]string{"diversification": "diversifications", "applet": "applets", "payment": "payments", "product": "products"}[head.Kind]
+	folder := map[string]string{"diversification": "diversifications", "applet": "applets", "payment": "payments", "product": "products", "sim": "sims"}[head.Kind]
 	if folder == "" {
 		folder = "chips"
 	}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/payment"
 )
 
@@ -16,7 +17,7 @@ func Schema() ([]byte, error) {
 	b := schemaBuilder{defs: map[string]any{}}
 	kinds := map[string]reflect.Type{
 		"chip": reflect.TypeFor[Chip](), "diversification": reflect.TypeFor[Diversification](),
-		"applet": reflect.TypeFor[Applet](), "product": reflect.TypeFor[Product](), "payment": reflect.TypeFor[payment.Scheme](),
+		"applet": reflect.TypeFor[Applet](), "product": reflect.TypeFor[Product](), "payment": reflect.TypeFor[payment.Scheme](), "sim": reflect.TypeFor[uicc.Kind](),
 	}
 	var one []any
 	for _, kind := range keys(kinds) {

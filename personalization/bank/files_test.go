@@ -119,6 +119,10 @@ func TestPANs(t *testing.T) {
 	for want := 1; want <= 2; want++ {
 		list, sequence, cards, err := c.PANs(c.ctx, time.Now(), c.ali)
 		c.must(err)
+		if again, n, _, err := c.PANs(c.ctx, time.Now(), c.ali); err != nil || again != list || n != sequence {
+			t.Errorf("the same day again: list %d, %v", n, err)
+		}
+		c.issue(9301 + want) // the next list has one more
 		out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list))).Output()
 		c.must(err)
 		var got struct {

@@ -149,19 +149,30 @@ func (s *Service) Authorize(ctx context.Context, q Query) (Verdict, error) {
 	if err != nil {
 		return v, err
 	}
-	v.ATC, v.Gap = string(verdict), gap
-	switch {
-	case verdict == store.Replay:
-		return Verdict{Code: Replayed, State: card.State, ATC: v.ATC, Gap: gap}, nil
-	case gap > maxJump && v.Code == Approved:
-		return Verdict{Code: Declined, State: card.State, ATC: v.ATC, Gap: gap}, nil
+	v = counted(v, verdict, gap)
+	if !v.Valid {
+		return v, nil
 	}
-	v.Valid = true
 	v.IssuerData = append(out.ARPC, csu...)
 	if scheme.Cryptogram.ARPC == 1 {
 		v.IssuerData = append(out.ARPC, v.Code...)
 	}
 	return v, nil
+}
+
+// counted is what a right cryptogram comes to by its transaction counter: one that was
+// used is refused, and a jump ends what the card's state would have let through.
+func counted(v Verdict, counter store.Verdict, gap int) Verdict {
+	v.ATC, v.Gap = string(counter), gap
+	switch {
+	case counter == store.Replay:
+		v.Code = Replayed
+	case gap > maxJump && v.Code == Approved:
+		v.Code = Declined
+	default:
+		v.Valid = true
+	}
+	return v
 }
 
 // find finds the card of a query, and fills its token.

@@ -78,6 +78,35 @@ func TestCode(t *testing.T) {
 	}
 }
 
+// TestCounted: the rules of transaction counters, after the database has said whether
+// one was seen.
+func TestCounted(t *testing.T) {
+	for _, c := range []struct {
+		code    string
+		counter store.Verdict
+		gap     int
+		valid   bool
+		want    string
+	}{
+		{Approved, store.Fresh, 1, true, Approved},
+		{Approved, store.Fresh, maxJump, true, Approved},
+		{Approved, store.Fresh, maxJump + 1, false, Declined},
+		{Approved, store.Fresh, -window, true, Approved}, // late, and not seen before
+		{Approved, store.Repeat, 0, true, Approved},
+		{Approved, store.Replay, 0, false, Replayed},
+		{Approved, store.Replay, -window - 1, false, Replayed},
+		{NotActivated, store.Fresh, 1, true, NotActivated},
+		{NotActivated, store.Fresh, maxJump + 1, true, NotActivated}, // no jump makes it better known
+		{Suspended, store.Replay, 0, false, Replayed},
+		{Revoked, store.Repeat, 0, true, Revoked},
+	} {
+		got := counted(Verdict{Code: c.code, State: "x"}, c.counter, c.gap)
+		if got.Valid != c.valid || got.Code != c.want || got.ATC != string(c.counter) || got.Gap != c.gap || got.State != "x" || got.IssuerData != nil {
+			t.Errorf("%s, %s, %d above: %+v", c.code, c.counter, c.gap, got)
+		}
+	}
+}
+
 // FuzzICC: whatever a switch sends, it is taken whole or refused.
 func FuzzICC(f *testing.F) {
 	f.Add([]byte{0x9F, 0x36, 2, 0, 7})

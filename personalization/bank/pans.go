@@ -43,8 +43,24 @@ func (s *Service) Encrypt(file []byte) ([]byte, error) {
 	return append([]byte(text), '\n'), err
 }
 
+// listed is what the database keeps of a list: which cards are in it, and to whom.
+type listed struct {
+	Cards string `json:"cards"`
+}
+
+// cardsOf is a digest of the cards of a list and of the key that it is enciphered to.
+func cardsOf(recipient []byte, rows []store.BankPAN) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %s", len(recipient), recipient)
+	for _, r := range rows {
+		fmt.Fprintf(h, "%x %d\n", r.Token, r.Sequence)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // PANs makes the list of the PANs that were put on cards on a day (UTC): a compact JWE
-// to the bank's key, made where the keys are. It returns the list's number.
+// to the bank's key, made where the keys are. It returns the list's number. As long as
+// the day has no further card and the bank no other key, it is the same list again.
 func (s *Service) PANs(ctx context.Context, day time.Time, by store.Actor) (jwe string, sequence, cards int, err error) {
 	day = day.UTC().Truncate(24 * time.Hour)
 	to, err := s.Recipient()
@@ -55,6 +71,25 @@ func (s *Service) PANs(ctx context.Context, day time.Time, by store.Actor) (jwe 
 	if err != nil {
 		return "", 0, 0, err
 	}
+	rows, err := s.Store.BankDayPANs(ctx, day)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	of := listed{cardsOf(recipient, rows)}
+	switch last, err := s.Store.BankListOf(ctx, KindPANs, day); {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return "", 0, 0, err
+	default:
+		var was listed
+		if err := json.Unmarshal(last.Totals, &was); err != nil {
+			return "", 0, 0, err
+		}
+		if was == of {
+			err := s.Store.Audit(ctx, by, "bank-file.again", fmt.Sprintf("%s %d", KindPANs, last.Seq), "")
+			return string(last.Content), int(last.Seq), last.Records, err
+		}
+	}
 	files, err := s.Store.BankFiles(ctx, KindPANs)
 	if err != nil {
 		return "", 0, 0, err
@@ -64,10 +99,6 @@ func (s *Service) PANs(ctx context.Context, day time.Time, by store.Actor) (jwe 
 		previous = files[n-1].Digest
 	}
 	sequence = len(files) + 1
-	rows, err := s.Store.BankDayPANs(ctx, day)
-	if err != nil {
-		return "", 0, 0, err
-	}
 	items := make([]vault.SealedPAN, len(rows))
 	for i, r := range rows {
 		line := map[string]any{"panToken": Token(r.Token), "panSequence": r.Sequence, "expires": r.Expires.Format(time.DateOnly)}
@@ -84,15 +115,20 @@ func (s *Service) PANs(ctx context.Context, day time.Time, by store.Actor) (jwe 
 	if jwe, err = s.Vault.RevealPANs(ctx, header, items, recipient); err != nil {
 		return "", 0, 0, err
 	}
-	digest := sha256.Sum256([]byte(jwe + "\n"))
-	err = s.Store.AppendBankFile(ctx, KindPANs, store.BankFile{
-		Seq: int64(sequence), Day: day, Digest: digest[:], Previous: previous, Records: len(rows), Totals: json.RawMessage("{}"),
-	}, by)
+	jwe += "\n"
+	totals, err := json.Marshal(of)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	digest := sha256.Sum256([]byte(jwe))
+	err = s.Store.AppendBankList(ctx, KindPANs, store.BankFile{
+		Seq: int64(sequence), Day: day, Digest: digest[:], Previous: previous, Records: len(rows), Totals: totals,
+	}, []byte(jwe), by)
 	if errors.Is(err, store.ErrStale) {
 		err = errors.New("another list was written meanwhile: write this one again")
 	}
 	if err != nil {
 		return "", 0, 0, fmt.Errorf("the list of PANs: %w", err)
 	}
-	return jwe + "\n", sequence, len(rows), nil
+	return jwe, sequence, len(rows), nil
 }

@@ -38,7 +38,7 @@ type bankContent struct {
 	Sequence byte              `cbor:"4,keyasint"`
 	Name     string            `cbor:"5,keyasint"`
 	Scheme   string            `cbor:"6,keyasint"`
-	CVV2     string            `cbor:"7,keyasint"` // printed on the card
+	CVV2     string            `cbor:"7,keyasint"` // for who prints the card; gone with its image when it is issued
 }
 
 // String shows the masked PAN.

@@ -8,6 +8,7 @@ import (
 	"crypto/sha1" //nolint:gosec // option B of EMV Book 2 A1.4.2
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"cardbureau/cardio/gp"
@@ -72,11 +73,9 @@ func unhex(text string) []byte {
 // oddParity sets the parity bit of each byte of a DES key.
 func oddParity(key []byte) {
 	for i, b := range key {
-		ones := 0
-		for v := b >> 1; v != 0; v >>= 1 {
-			ones += int(v & 1)
+		if bits.OnesCount8(b)%2 == 0 {
+			key[i] ^= 1
 		}
-		key[i] = b&0xFE | byte(1-ones%2)
 	}
 }
 

@@ -81,9 +81,6 @@ func exchangedRole(role string) (exchanged, error) {
 	return exchanged{}, fmt.Errorf("%w: keys of role %q are made here and never come in", ErrRequest, role)
 }
 
-// oneVersion are the roles of which the program uses version 1 alone.
-var oneVersion = []string{RoleCVK, RolePVK, RoleZPK}
-
 // ImportRequest brings a key in by its components: each typed by another person, and
 // joined with exclusive or.
 type ImportRequest struct {
@@ -155,9 +152,6 @@ func (s *Service) keep(ctx context.Context, e exchanged, role, version string, k
 	if weak(e.algorithm, key) {
 		return nil, ErrWeakKey
 	}
-	if slices.Contains(oneVersion, role) && version != "1" {
-		return nil, fmt.Errorf("%w: of role %s there is version 1 alone", ErrRequest, role)
-	}
 	unlock, err := s.lockMaking(ctx)
 	if err != nil {
 		return nil, err
@@ -191,7 +185,7 @@ func (s *Service) keep(ctx context.Context, e exchanged, role, version string, k
 			}
 			break
 		}
-		err = s.importCVK(ctx, key, o)
+		err = s.importCVK(ctx, version, key, o)
 	case e.algorithm == 'T':
 		err = s.token.ImportDES3(ctx, l, key, o)
 	default:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"cardbureau/hsm"
 	"cardbureau/hsm/tr31"
 )
 
@@ -79,7 +80,7 @@ func TestKeyExchange(t *testing.T) {
 		"no protection key":   {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank/7", Block: blockB}, ErrRequest},
 		"another role's key":  {BlockRequest{Role: RoleZPK, Version: "1", KEK: "zpk/1", Block: blockB}, ErrRequest},
 		"a role made here":    {BlockRequest{Role: RoleCSCA, Version: "1", KEK: "kek.bank/1", Block: blockB}, ErrRequest},
-		"a version not used":  {BlockRequest{Role: RoleZPK, Version: "2", KEK: "kek.bank-des/1", Block: blockB}, ErrRequest},
+		"no version at all":   {BlockRequest{Role: RoleZPK, Version: "2/3", KEK: "kek.bank-des/1", Block: blockB}, ErrRequest},
 		"AES under 3DES":      {BlockRequest{Role: RoleBankKEK, Version: "2", KEK: "kek.bank-des/1"}, ErrRequest},
 		"other purpose":       {BlockRequest{Role: RolePVK, Version: "1", KEK: "kek.bank/1"}, ErrDevelopment},
 		"another check value": {BlockRequest{Role: RoleZPK, Version: "1", KEK: "kek.bank-des/1", Block: blockB, KCV: []byte{1, 2, 3}}, ErrKCV},
@@ -124,15 +125,30 @@ func TestBlockUse(t *testing.T) {
 		}
 	}
 	cvk := bytesOf(t, "0123456789abcdeffedcba9876543210")
+	if err := s.makeTestCVK(ctx, hsm.KeyOptions{Use: hsm.UseEncrypt, Development: true}); err != nil { // version 1, which stays
+		t.Fatal(err)
+	}
 	h := tr31.Header{Usage: "C0", Algorithm: 'T', Mode: 'C', KeyVersion: "12", Exportability: 'N'}
-	in := BlockRequest{Role: RoleCVK, Version: "1", KEK: "kek.bank/1", Block: s.wrapped(t, "kek.bank/1", h, cvk), KCV: bytesOf(t, "08d7b4fb629d0885"), Development: true}
+	in := BlockRequest{Role: RoleCVK, Version: "2", KEK: "kek.bank/1", Block: s.wrapped(t, "kek.bank/1", h, cvk), KCV: bytesOf(t, "08d7b4fb629d0885"), Development: true}
 	got, err := s.keyBlock(ctx, &in)
 	if err != nil || got.BankVersion != "12" || hex.EncodeToString(got.KCV) != "08d7b4" || got.CMAC != nil {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for _, c := range vectorsOfPayment(t).CVV {
-		if got, err := s.cvv(ctx, c.PAN, c.Expiry, c.Service); err != nil || got[0] != c.CVV {
+		if got, err := s.cvv(ctx, "2", c.PAN, c.Expiry, c.Service); err != nil || got[0] != c.CVV {
 			t.Errorf("CVV with service code %s: %v %v", c.Service, got, err)
+		}
+	}
+
+	// A PIN verification key of another version, and a PVV by it.
+	pvk := tr31.Header{Usage: "V2", Algorithm: 'T', Mode: 'V', KeyVersion: "00", Exportability: 'S'}
+	in = BlockRequest{Role: RolePVK, Version: "7", KEK: "kek.bank-des/1", Block: s.wrapped(t, "kek.bank-des/1", pvk, cvk), Development: true}
+	if _, err := s.keyBlock(ctx, &in); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range vectorsOfPayment(t).PVV {
+		if got, err := s.pvv(ctx, "7", c.PAN, int(c.PVKI[0]-'0'), []byte(c.PIN)); err != nil || got != c.PVV {
+			t.Errorf("PVV: %v, %v", got, err)
 		}
 	}
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -90,24 +91,40 @@ func (c hsmImport) component(i int, name string) (vault.Secret, []byte, error) {
 		}
 	}
 	defer clear(text)
-	fields := strings.Fields(string(text))
+	return parseComponent(fmt.Sprintf("component %d", i+1), text)
+}
+
+// parseComponent reads a component, in groups of digits, and its check value. No part
+// of a component becomes a string, which nobody could overwrite.
+func parseComponent(what string, text []byte) (vault.Secret, []byte, error) {
+	fields := bytes.Fields(text)
 	if len(fields) < 2 {
-		return nil, nil, fmt.Errorf("component %d: a component and its check value are needed", i+1)
+		return nil, nil, &exitError{exitUsage, what + ": a component and its check value are needed"}
 	}
-	what := fmt.Sprintf("component %d", i+1)
-	component, err := unhexed(what, strings.Join(fields[:len(fields)-1], ""))
+	last := len(fields) - 1
+	kcv, err := unhexed(what+"'s check value", string(fields[last]))
 	if err != nil {
 		return nil, nil, err
 	}
-	kcv, err := unhexed(what+"'s check value", fields[len(fields)-1])
-	return component, kcv, err
+	digits := bytes.Join(fields[:last], nil)
+	defer clear(digits)
+	component := make(vault.Secret, hex.DecodedLen(len(digits)))
+	if _, err := hex.Decode(component, digits); err != nil {
+		component.Zero()
+		return nil, nil, notHex(what)
+	}
+	return component, kcv, nil
+}
+
+func notHex(what string) error {
+	return &exitError{exitUsage, what + " is not in hexadecimal digits, two a byte"}
 }
 
 // unhexed reads hexadecimal digits; an error repeats none of them.
 func unhexed(what, text string) ([]byte, error) {
 	b, err := hex.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(b) == 0 {
-		return nil, &exitError{exitUsage, what + " is not in hexadecimal digits, two a byte"}
+		return nil, notHex(what)
 	}
 	return b, nil
 }
@@ -135,24 +152,48 @@ func actors(ctx context.Context, b *bureau.Bureau, names []string) (out []store.
 	return out, nil
 }
 
-// told writes what became of a key into the audit, once for each person, and prints it.
+// told prints what became of a key and writes it into the audit, once for each person.
+// It prints first: the bank's copy of a key that was made exists nowhere else.
 func told(ctx context.Context, g *globals, b *bureau.Bureau, key vault.ImportedKey, action string, people []store.Actor) error {
 	kcv := fmt.Sprintf("%X", key.KCV)
+	if err := printKey(g, key, kcv); err != nil {
+		return err
+	}
 	for _, a := range people {
 		if err := b.Store.Audit(ctx, a, action, key.Label, "kcv-"+strings.ToLower(kcv)); err != nil {
 			return fmt.Errorf("key %s is in the token (check value %s), but the audit has no row of it: %w", key.Label, kcv, err)
 		}
 	}
+	return nil
+}
+
+func printKey(g *globals, key vault.ImportedKey, kcv string) error {
+	cmac, version := "", ""
+	if len(key.CMAC) > 0 {
+		cmac = fmt.Sprintf("%X", key.CMAC)
+	}
+	if key.BankVersion != "00" {
+		version = key.BankVersion
+	}
 	if g.JSON {
-		return printJSON(map[string]string{"key": key.Label, "kcv": kcv, "block": key.Block})
+		return printJSON(map[string]string{"key": key.Label, "kcv": kcv, "cmac": cmac, "bankVersion": version, "block": key.Block})
+	}
+	values := "check value " + kcv
+	if cmac != "" {
+		values += ", by CMAC " + cmac
+	}
+	if version != "" {
+		values += "; the bank's version " + version
 	}
 	if key.Block != "" {
-		fmt.Println(key.Block)
-		fmt.Fprintf(os.Stderr, "Key %s, check value %s: the block above is the bank's copy.\n", key.Label, kcv)
+		if _, err := fmt.Println(key.Block); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "Key %s, %s: the block above is the bank's copy.\n", key.Label, values)
 		return nil
 	}
-	fmt.Printf("Key %s is in the token, check value %s\n", key.Label, kcv)
-	return nil
+	_, err := fmt.Printf("Key %s is in the token, %s\n", key.Label, values)
+	return err
 }
 
 type hsmBlock struct {
@@ -175,6 +216,9 @@ func (c hsmBlock) Run(ctx context.Context, g *globals) error {
 	}
 	req := vault.BlockRequest{Role: c.Role, Version: c.Version, KEK: c.KEK}
 	var err error
+	if c.Make && (c.KCV != "" || c.File != "-") {
+		return &exitError{exitUsage, "a key that is made here has no block of the bank and no check value yet: leave out the file and --kcv, or --make"}
+	}
 	if c.KCV != "" {
 		if req.KCV, err = unhexed("--kcv", c.KCV); err != nil {
 			return err

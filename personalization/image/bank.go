@@ -248,7 +248,7 @@ func (p *Preparer) paymentSecrets(ctx context.Context, prep store.Preparation, s
 	req := vault.PaymentSecretsRequest{
 		DataKey: vault.DataKey(prep.Key), AAD: paymentAAD("secrets", im.ID, prep.PersonID, im.Version),
 		PAN: string(card.PAN), Sequence: card.Sequence, Expiry: card.YYMM(), ServiceCode: s.ServiceCode, StaticData: payment.StaticData(s, card),
-		MasterKey: s.Cryptogram.MasterKey, Option: s.Cryptogram.Option,
+		MasterKey: s.Cryptogram.MasterKey, Option: s.Cryptogram.Option, CVK: s.Keys.CVK, PVK: s.Keys.PVK,
 		PINLength: s.PIN.Length, PINMethod: s.PIN.Method, PVKI: s.PIN.PVKI, MailerAAD: MailerAAD(mailer),
 		SDA: s.Authenticates(payment.SDA), DDA: s.Authenticates(payment.DDA), Bits: s.ICCKey.Bits, Exponent: s.ICCKey.Exponent,
 	}

@@ -71,6 +71,11 @@ type Scheme struct {
 		Scripts   int    `yaml:"scripts"`   // secure messaging format 1 or 2 (Book 2, 9)
 		MasterKey string `yaml:"masterKey"` // version of the master keys in the token
 	} `yaml:"cryptogram"`
+	// Keys are the versions of the verification keys in the token; empty: 1.
+	Keys struct {
+		CVK string `yaml:"cvk"` // CVV, iCVV, CVV2
+		PVK string `yaml:"pvk"` // PVV, IBM 3624 offset
+	} `yaml:"keys"`
 
 	Usage   Hex `yaml:"usage"` // 9F07, application usage control, 2 bytes
 	CVMList struct {

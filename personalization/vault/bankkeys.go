@@ -84,17 +84,17 @@ func (s *Service) makeTestCVK(ctx context.Context, o hsm.KeyOptions) error {
 	}
 	defer clear(value)
 	oddParity(value)
-	return s.importCVK(ctx, value, o)
+	return s.importCVK(ctx, firstVersion, value, o)
 }
 
 // importCVK stores both forms of a card verification key, the helping one first: a
 // crash between them leaves a key that is not there yet.
-func (s *Service) importCVK(ctx context.Context, value []byte, o hsm.KeyOptions) error {
-	left, err := roleLabel(RoleCVKLeft, "1")
+func (s *Service) importCVK(ctx context.Context, version string, value []byte, o hsm.KeyOptions) error {
+	left, err := roleLabel(RoleCVKLeft, version)
 	if err != nil {
 		return err
 	}
-	whole, err := roleLabel(RoleCVK, "1")
+	whole, err := roleLabel(RoleCVK, version)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ var codes = []struct {
 	{"jwe", ErrJWE},
 	{"kcv", ErrKCV},
 	{"weak-key", ErrWeakKey},
+	{"components", ErrComponents},
 	{"key-block", ErrKeyBlock},
 	{"key-usage", ErrKeyUsage},
 	{"key-present", ErrKeyPresent},

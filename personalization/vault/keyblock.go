@@ -77,23 +77,34 @@ func (s *Service) keyBlock(ctx context.Context, in *BlockRequest) (*ImportedKey,
 		return nil, fmt.Errorf("%w: algorithm %c with %d bytes", ErrKeyUsage, k.Algorithm, len(k.Value))
 	case !strings.ContainsRune(e.modes, rune(k.Mode)):
 		return nil, fmt.Errorf("%w: mode of use %c", ErrKeyUsage, k.Mode)
-	case !e.strong(p):
+	case strings.HasPrefix(k.KeyVersion, "c"):
+		return nil, fmt.Errorf("%w: it holds a component (key version %s), not a whole key", ErrKeyUsage, k.KeyVersion)
+	case !strings.ContainsRune("ENS", rune(k.Exportability)):
+		return nil, fmt.Errorf("%w: exportability %c", ErrKeyUsage, k.Exportability)
+	case !e.strong(p, len(k.Value)):
 		return nil, fmt.Errorf("%w: the key that protects the block is weaker than the key in it", ErrKeyBlock)
 	}
-	return s.keep(ctx, e, in.Role, in.Version, k.Value, in.KCV, in.Development)
+	out, err := s.keep(ctx, e, in.Role, in.Version, k.Value, in.KCV, in.Development)
+	if err != nil {
+		return nil, err
+	}
+	out.BankVersion = k.KeyVersion
+	return out, nil
 }
 
-// strong reports whether a protection key may protect keys of a kind: an AES key is
-// not put under triple DES (TR-31:2018, section 5.1).
-func (e exchanged) strong(p tr31.Protection) bool { return p.AES || e.algorithm == 'T' }
-
-// makeForBank draws a key that both sides will have: the bank's copy leaves as a key
+// makeForBank draws a key that both sides will have, as long as the role and the
+// protection key allow: the bank's copy leaves as a key
 // block at its birth, the token's own never does.
 func (s *Service) makeForBank(ctx context.Context, e exchanged, p tr31.Protection, in *BlockRequest) (*ImportedKey, error) {
-	if !e.strong(p) {
-		return nil, fmt.Errorf("%w: %s is weaker than a key of role %s", ErrRequest, in.KEK, in.Role)
+	size := 0
+	for _, n := range e.sizes {
+		if e.strong(p, n) {
+			size = n
+		}
 	}
-	size := e.sizes[len(e.sizes)-1]
+	if size == 0 {
+		return nil, fmt.Errorf("%w: %s is weaker than any key of role %s", ErrRequest, in.KEK, in.Role)
+	}
 	var key []byte
 	for key == nil || weak(e.algorithm, key) {
 		var err error
@@ -103,7 +114,7 @@ func (s *Service) makeForBank(ctx context.Context, e exchanged, p tr31.Protectio
 	}
 	defer clear(key)
 	if e.algorithm == 'T' {
-		setOddParity(key)
+		oddParity(key)
 	}
 	version := byte('D')
 	if !p.AES {

@@ -1,17 +1,14 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 
 	"cardbureau/hsm"
-	"cardbureau/hsm/tr31"
 )
 
 // Roles of the keys that protect what is exchanged with the bank (key block
@@ -26,6 +23,7 @@ var (
 	ErrWeakKey    = errors.New("the key is weak: it is zero, or comes down to single DES")
 	ErrKeyBlock   = errors.New("the key block cannot be opened")
 	ErrKeyUsage   = errors.New("the key block says that its key is for something else")
+	ErrComponents = errors.New("the components hide nothing: one is zero, or two are equal, so that fewer people than were named know the key")
 	ErrKeyPresent = errors.New("the token has this key already: a new key gets a new version")
 )
 
@@ -83,16 +81,13 @@ func exchangedRole(role string) (exchanged, error) {
 	return exchanged{}, fmt.Errorf("%w: keys of role %q are made here and never come in", ErrRequest, role)
 }
 
-// oneVersion are the roles of which the program uses version 1 alone.
-var oneVersion = []string{RoleCVK, RolePVK, RoleZPK}
-
 // ImportRequest brings a key in by its components: each typed by another person, and
 // joined with exclusive or.
 type ImportRequest struct {
 	Role, Version string
 	Components    []Secret
 	// KCVs are those of the components, in their order, and the whole key's: 3 bytes
-	// each or more. Triple DES: over zeros; AES: over bytes 01 (GPC_SPE_034 B.6) or the
+	// or more, of which all count. Triple DES: over zeros; AES: over bytes 01 (GPC_SPE_034 B.6) or the
 	// CMAC over zeros (ANSI X9.24-1:2017).
 	ComponentKCVs [][]byte
 	KCV           []byte
@@ -111,8 +106,12 @@ type wireImport struct {
 // ImportedKey describes a key that came in, or was made for the bank.
 type ImportedKey struct {
 	Label string
-	KCV   []byte // 3 bytes
+	KCV   []byte // 3 bytes, as the token's list shows it
+	CMAC  []byte // of an AES key: 3 bytes of the CMAC over zeros (ANSI X9.24-1:2017), which banks know it by
 	Block string // of a key that was made here: the bank's copy
+	// BankVersion is the version that a key block gives its key, 00 for none. It says
+	// nothing about the version in the label.
+	BankVersion string
 }
 
 func (s *Service) importComponents(ctx context.Context, in *wireImport) (*ImportedKey, error) {
@@ -127,6 +126,12 @@ func (s *Service) importComponents(ctx context.Context, in *wireImport) (*Import
 	}
 	if len(in.Components) < 2 || len(in.ComponentKCVs) != len(in.Components) {
 		return nil, fmt.Errorf("%w: a key comes in by two components or more, each with its check value", ErrRequest)
+	}
+	if len(in.KCV) == 0 {
+		return nil, fmt.Errorf("%w: the whole key's check value is needed beside those of its components", ErrRequest)
+	}
+	if tooFew(e.algorithm, in.Components) {
+		return nil, ErrComponents
 	}
 	key := make([]byte, len(in.Components[0]))
 	defer clear(key)
@@ -147,20 +152,22 @@ func (s *Service) keep(ctx context.Context, e exchanged, role, version string, k
 	if weak(e.algorithm, key) {
 		return nil, ErrWeakKey
 	}
-	if slices.Contains(oneVersion, role) && version != "1" {
-		return nil, fmt.Errorf("%w: of role %s there is version 1 alone", ErrRequest, role)
+	unlock, err := s.lockMaking(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer unlock()
 	if err := s.checkPurpose(ctx, development); err != nil {
 		return nil, err
 	}
 	if e.algorithm == 'T' {
-		setOddParity(key)
+		oddParity(key)
 	}
-	whole, err := e.kcv(key)
+	out, err := e.described(key)
 	if err != nil {
 		return nil, err
 	}
-	if kcv != nil {
+	if len(kcv) > 0 {
 		if err := e.check(key, kcv); err != nil {
 			return nil, err
 		}
@@ -178,7 +185,7 @@ func (s *Service) keep(ctx context.Context, e exchanged, role, version string, k
 			}
 			break
 		}
-		err = s.importCVK(ctx, key, o)
+		err = s.importCVK(ctx, version, key, o)
 	case e.algorithm == 'T':
 		err = s.token.ImportDES3(ctx, l, key, o)
 	default:
@@ -190,88 +197,12 @@ func (s *Service) keep(ctx context.Context, e exchanged, role, version string, k
 	if err != nil {
 		return nil, err
 	}
-	return &ImportedKey{Label: l, KCV: whole}, nil
+	out.Label = l
+	return out, nil
 }
 
-// kcv is a key's check value, 3 bytes.
-func (e exchanged) kcv(key []byte) ([]byte, error) {
-	if e.algorithm == 'A' {
-		return aesKCV(key)
-	}
-	return desKCV(key)
-}
-
-// check compares a check value of 3 bytes or more with a key's.
-func (e exchanged) check(key, want []byte) error {
-	if len(want) < 3 {
-		return fmt.Errorf("%w: a check value has 3 bytes or more", ErrRequest)
-	}
-	got, err := e.kcv(key)
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(got[:3], want[:3]) {
-		return nil
-	}
-	if e.algorithm == 'A' {
-		mac, err := tr31.AESCMAC(key, make([]byte, 16))
-		if err != nil {
-			return err
-		}
-		if bytes.Equal(mac[:3], want[:3]) {
-			return nil
-		}
-	}
-	return ErrKCV
-}
-
-// setOddParity sets the parity of each byte, which says nothing: components of odd
-// parity make a key of even parity where they are two.
-func setOddParity(key []byte) {
-	for i, b := range key {
-		if bits.OnesCount8(b)%2 == 0 {
-			key[i] ^= 1
-		}
-	}
-}
-
-// weakDES are the weak and semi-weak keys of DES, with odd parity (NIST SP 800-67
-// Rev. 2, section 3.3.2).
-var weakDES = []uint64{
-	0x0101010101010101, 0xFEFEFEFEFEFEFEFE, 0xE0E0E0E0F1F1F1F1, 0x1F1F1F1F0E0E0E0E,
-	0x011F011F010E010E, 0x1F011F010E010E01, 0x01E001E001F101F1, 0xE001E001F101F101,
-	0x01FE01FE01FE01FE, 0xFE01FE01FE01FE01, 0x1FE01FE00EF10EF1, 0xE01FE01FF10EF10E,
-	0x1FFE1FFE0EFE0EFE, 0xFE1FFE1FFE0EFE0E, 0xE0FEE0FEF1FEF1FE, 0xFEE0FEE0FEF1FEF1,
-}
-
-// weak reports a key that protects nothing: zero, or a triple DES key with a weak
-// part or equal neighbours.
-func weak(algorithm byte, key []byte) bool {
-	if bytes.Equal(key, make([]byte, len(key))) {
-		return true
-	}
-	if algorithm != 'T' {
-		return false
-	}
-	odd := bytes.Clone(key)
-	defer clear(odd)
-	setOddParity(odd)
-	var parts []uint64
-	for ; len(odd) >= 8; odd = odd[8:] {
-		var part uint64
-		for _, b := range odd[:8] {
-			part = part<<8 | uint64(b)
-		}
-		if slices.Contains(weakDES, part) || len(parts) > 0 && parts[len(parts)-1] == part {
-			return true
-		}
-		parts = append(parts, part)
-	}
-	return false
-}
-
-// ImportComponents brings a key in by its components. ErrKCV, ErrWeakKey,
-// ErrKeyPresent, ErrDevelopment, ErrRequest. The components are zeroed.
+// ImportComponents brings a key in by its components. ErrKCV, ErrComponents,
+// ErrWeakKey, ErrKeyPresent, ErrDevelopment, ErrRequest. The components are zeroed.
 func (c *Client) ImportComponents(ctx context.Context, req ImportRequest) (ImportedKey, error) {
 	w := wireImport{Role: req.Role, Version: req.Version, ComponentKCVs: req.ComponentKCVs, KCV: req.KCV, Development: req.Development}
 	for _, s := range req.Components {

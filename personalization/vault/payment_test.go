@@ -130,17 +130,17 @@ func vectorsOfPayment(t testing.TB) (v paymentVectors) {
 func TestPaymentVectors(t *testing.T) {
 	s, v, ctx := bankService(t), vectorsOfPayment(t), t.Context()
 	for _, c := range v.CVV {
-		if got, err := s.cvv(ctx, c.PAN, c.Expiry, c.Service); err != nil || got[0] != c.CVV {
+		if got, err := s.cvv(ctx, "", c.PAN, c.Expiry, c.Service); err != nil || got[0] != c.CVV {
 			t.Errorf("CVV with service code %s: %v %v", c.Service, got, err)
 		}
 	}
 	for _, c := range v.PVV {
-		if got, err := s.pvv(ctx, c.PAN, int(c.PVKI[0]-'0'), []byte(c.PIN)); err != nil || got != c.PVV {
+		if got, err := s.pvv(ctx, "", c.PAN, int(c.PVKI[0]-'0'), []byte(c.PIN)); err != nil || got != c.PVV {
 			t.Errorf("PVV: %s %v", got, err)
 		}
 	}
 	for _, c := range v.IBM {
-		natural, err := s.naturalPIN(ctx, c.PAN, len(c.PIN))
+		natural, err := s.naturalPIN(ctx, "", c.PAN, len(c.PIN))
 		if err != nil || c.Table != decimalization || offsetOf([]byte(c.PIN), natural) != c.Offset {
 			t.Errorf("IBM 3624: %v", err)
 		}

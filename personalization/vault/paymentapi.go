@@ -87,6 +87,7 @@ type PaymentSecretsRequest struct {
 
 	MasterKey string // version of the issuer's master keys
 	Option    string // A, B, or C for AES
+	CVK, PVK  string // versions of the verification keys; empty: 1
 
 	PINLength int
 	PINMethod string // random, ibm3624
@@ -181,4 +182,5 @@ type TranslatePINRequest struct {
 	Block    []byte
 	From, To int // ISO 9564-1 formats 0, 1, 3
 	PAN      string
+	ZPK      string // version of the zone key; empty: 1
 }

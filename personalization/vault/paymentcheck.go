@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -107,7 +108,7 @@ func (s *Service) translatePIN(ctx context.Context, in *TranslatePINRequest) (*b
 			return nil, fmt.Errorf("%w: PIN blocks between hosts are of format 0, 1 or 3", ErrRequest)
 		}
 	}
-	l, err := roleLabel(RoleZPK, "1")
+	l, err := roleLabel(RoleZPK, cmp.Or(in.ZPK, firstVersion))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -8,6 +9,7 @@ import (
 	"crypto/sha1" //nolint:gosec // option B of EMV Book 2 A1.4.2
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"cardbureau/cardio/gp"
@@ -72,11 +74,9 @@ func unhex(text string) []byte {
 // oddParity sets the parity bit of each byte of a DES key.
 func oddParity(key []byte) {
 	for i, b := range key {
-		ones := 0
-		for v := b >> 1; v != 0; v >>= 1 {
-			ones += int(v & 1)
+		if bits.OnesCount8(b)%2 == 0 {
+			key[i] ^= 1
 		}
-		key[i] = b&0xFE | byte(1-ones%2)
 	}
 }
 
@@ -195,13 +195,14 @@ func (e emvSuite) encipher(key, plain []byte) ([]byte, error) {
 }
 
 // cvv is a card verification value of 3 digits: PAN, expiry as YYMM and service
-// code under the two parts of the key.
-func (s *Service) cvv(ctx context.Context, pan, expiry string, services ...string) ([]string, error) {
-	left, err := roleLabel(RoleCVKLeft, "1")
+// code under the two parts of a version of the key.
+func (s *Service) cvv(ctx context.Context, version, pan, expiry string, services ...string) ([]string, error) {
+	version = cmp.Or(version, firstVersion)
+	left, err := roleLabel(RoleCVKLeft, version)
 	if err != nil {
 		return nil, err
 	}
-	whole, err := roleLabel(RoleCVK, "1")
+	whole, err := roleLabel(RoleCVK, version)
 	if err != nil {
 		return nil, err
 	}
@@ -246,11 +247,14 @@ func (s *Service) cvv(ctx context.Context, pan, expiry string, services ...strin
 	return out, nil
 }
 
-// pvk is the PIN verification key.
-func (s *Service) pvk(ctx context.Context) (interface {
+// firstVersion is that of keys of which nobody names another.
+const firstVersion = "1"
+
+// pvk is a version of the PIN verification key.
+func (s *Service) pvk(ctx context.Context, version string) (interface {
 	EncryptECB(ctx context.Context, blocks []byte) ([]byte, error)
 }, error) {
-	l, err := roleLabel(RolePVK, "1")
+	l, err := roleLabel(RolePVK, cmp.Or(version, firstVersion))
 	if err != nil {
 		return nil, err
 	}
@@ -259,8 +263,8 @@ func (s *Service) pvk(ctx context.Context) (interface {
 
 // pvv is a PIN verification value: the eleven digits before the check digit, the
 // key's index and four digits of the PIN under the key.
-func (s *Service) pvv(ctx context.Context, pan string, pvki int, pin []byte) (string, error) {
-	key, err := s.pvk(ctx)
+func (s *Service) pvv(ctx context.Context, version, pan string, pvki int, pin []byte) (string, error) {
+	key, err := s.pvk(ctx, version)
 	if err != nil {
 		return "", err
 	}
@@ -282,8 +286,8 @@ const decimalization = "1234567890123456"
 
 // naturalPIN is the IBM 3624 PIN of validation data, the 16 leftmost digits of
 // the PAN. The caller zeroes it.
-func (s *Service) naturalPIN(ctx context.Context, pan string, length int) ([]byte, error) {
-	key, err := s.pvk(ctx)
+func (s *Service) naturalPIN(ctx context.Context, version, pan string, length int) ([]byte, error) {
+	key, err := s.pvk(ctx, version)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (s *Service) newPaymentSecrets(ctx context.Context, in *PaymentSecretsReque
 	if err := s.addPIN(ctx, e, in, out); err != nil {
 		return nil, err
 	}
-	values, err := s.cvv(ctx, in.PAN, in.Expiry, in.ServiceCode, serviceICVV, serviceCVV2)
+	values, err := s.cvv(ctx, in.CVK, in.PAN, in.Expiry, in.ServiceCode, serviceICVV, serviceCVV2)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *Service) addPIN(ctx context.Context, e elements, in *PaymentSecretsRequ
 	}
 	defer clear(pin)
 	if in.PINMethod == "ibm3624" {
-		natural, err := s.naturalPIN(ctx, in.PAN, in.PINLength)
+		natural, err := s.naturalPIN(ctx, in.PVK, in.PAN, in.PINLength)
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (s *Service) addPIN(ctx context.Context, e elements, in *PaymentSecretsRequ
 		clear(natural)
 	}
 	if in.PVKI > 0 {
-		if out.Values.PVV, err = s.pvv(ctx, in.PAN, in.PVKI, pin); err != nil {
+		if out.Values.PVV, err = s.pvv(ctx, in.PVK, in.PAN, in.PVKI, pin); err != nil {
 			return err
 		}
 	}

@@ -173,6 +173,9 @@ func (g *guard) check(c apdu.Command) (dir, file string, err error) {
 		}
 		return g.step(g.dir, text)
 	case 0x03: // the parent
+		if text != "" { // a card that takes no notice of P1 would go by the identifier
+			return "", "", &NotAllowedError{"the parent, with data"}
+		}
 		return "", "", nil
 	case 0x04: // by AID
 		for _, aid := range applications {

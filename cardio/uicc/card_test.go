@@ -172,10 +172,11 @@ func TestPINs(t *testing.T) {
 		if err := c.VerifyPIN(ctx, uicc.PIN1, []byte("0000"), true); !errors.Is(err, uicc.ErrPINBlocked) {
 			t.Error(err)
 		}
-		if err := c.UnblockPIN(ctx, uicc.PIN1, []byte("99999999"), []byte("2468")); !errors.As(err, &wrong) {
-			t.Error(err)
+		wrong = nil
+		if err := c.UnblockPIN(ctx, uicc.PIN1, []byte("99999999"), []byte("2468"), false); !errors.As(err, &wrong) || wrong.Left != 9 {
+			t.Errorf("%v: %v, want 9 tries of the unblock key left", c.Application(), err)
 		}
-		must(t, c.UnblockPIN(ctx, uicc.PIN1, []byte("11111111"), []byte("2468")))
+		must(t, c.UnblockPIN(ctx, uicc.PIN1, []byte("11111111"), []byte("2468"), false))
 		must(t, c.ChangePIN(ctx, uicc.PIN1, []byte("2468"), []byte("13579"), false))
 		must(t, c.DisablePIN(ctx, []byte("13579"), false))
 		if err := c.VerifyPIN(ctx, uicc.PIN1, []byte("13579"), false); !errors.Is(err, uicc.ErrPINDisabled) {
@@ -194,6 +195,46 @@ func TestPINs(t *testing.T) {
 			t.Errorf("%s: %X, %v", text, b, err)
 		}
 	}
+}
+
+// TestUnblockKey: its last try is not spent unasked either, nor that of ADM1 where the
+// card does not tell how many are left.
+func TestUnblockKey(t *testing.T) {
+	ctx := t.Context()
+	for _, open := range []func(context.Context, apdu.Card) (*uicc.Card, error){uicc.Open, uicc.OpenSIM} {
+		_, r := chip(t, operators(t))
+		c, err := open(ctx, r)
+		must(t, err)
+		for left := 9; left >= 1; left-- {
+			var wrong *uicc.PINError
+			if err := c.UnblockPIN(ctx, uicc.PIN1, []byte("99999999"), []byte("2468"), false); !errors.As(err, &wrong) || wrong.Left != left {
+				t.Fatalf("%v: %v, want %d left", c.Application(), err, left)
+			}
+		}
+		before := len(r.sent)
+		if err := c.UnblockPIN(ctx, uicc.PIN1, []byte("99999999"), []byte("2468"), false); !errors.Is(err, uicc.ErrLastTry) {
+			t.Error(err)
+		}
+		for _, s := range r.sent[before:] {
+			if strings.Contains(s, "39393939") {
+				t.Error("the last try of the unblock key was spent")
+			}
+		}
+		if n, err := c.UnblockTries(ctx, uicc.PIN1); err != nil || n != 1 {
+			t.Errorf("%d tries, %v", n, err)
+		}
+		must(t, c.UnblockPIN(ctx, uicc.PIN1, []byte("11111111"), []byte("2468"), true))
+		if n, err := c.UnblockTries(ctx, uicc.PIN1); err != nil || n != 10 {
+			t.Errorf("%d tries, %v", n, err)
+		}
+	}
+	_, r := chip(t, blank())
+	c, err := uicc.OpenSIM(ctx, r)
+	must(t, err)
+	if err := c.VerifyADM(ctx, []byte("12345678"), false); !errors.Is(err, uicc.ErrLastTry) {
+		t.Error(err)
+	}
+	must(t, c.VerifyADM(ctx, []byte("12345678"), true))
 }
 
 // TestAuthenticate answers set 1 of TS 35.208, once; then the sequence number is used.

@@ -48,6 +48,8 @@ type PINStatus struct {
 	Reference byte
 	Enabled   bool
 	Tries     int // left; -1: not told
+	// UnblockTries are those of the unblock key; -1: not told.
+	UnblockTries int
 }
 
 // ParseFCP reads a template 62. Errors match ErrMalformed.
@@ -161,7 +163,7 @@ func (f *FCP) setPINs(v []byte) error {
 			}
 			n := len(f.PINs)
 			enabled := n/8 < len(bits) && bits[n/8]&(0x80>>(n%8)) != 0
-			f.PINs = append(f.PINs, PINStatus{Reference: o.Value[0], Enabled: enabled, Tries: -1})
+			f.PINs = append(f.PINs, PINStatus{Reference: o.Value[0], Enabled: enabled, Tries: -1, UnblockTries: -1})
 		}
 	}
 	return nil
@@ -202,11 +204,17 @@ func ParseGSM(b []byte) (*FCP, error) {
 		if len(b) < 20 {
 			return f, nil
 		}
-		// Byte 14: b8 is set where CHV1 is disabled; bytes 19 and 21 are the status of
-		// CHV1 and CHV2: b8 initialized, b4 to b1 tries left.
-		f.PINs = append(f.PINs, PINStatus{Reference: PIN1, Enabled: b[13]&0x80 == 0, Tries: int(b[18] & 0x0F)})
-		if len(b) >= 21 && b[20]&0x80 != 0 {
-			f.PINs = append(f.PINs, PINStatus{Reference: PIN2, Enabled: true, Tries: int(b[20] & 0x0F)})
+		// Byte 14: b8 is set where CHV1 is disabled; bytes 19 to 22 are the status of
+		// CHV1, its unblock key, CHV2 and its: b8 initialized, b4 to b1 tries left.
+		tries := func(at int) int {
+			if at >= len(b) || b[at]&0x80 == 0 {
+				return -1
+			}
+			return int(b[at] & 0x0F)
+		}
+		f.PINs = append(f.PINs, PINStatus{Reference: PIN1, Enabled: b[13]&0x80 == 0, Tries: int(b[18] & 0x0F), UnblockTries: tries(19)})
+		if n := tries(20); n >= 0 {
+			f.PINs = append(f.PINs, PINStatus{Reference: PIN2, Enabled: true, Tries: n, UnblockTries: tries(21)})
 		}
 		return f, nil
 	}

@@ -98,8 +98,10 @@ func (c *Card) SelectPath(ctx context.Context, path string) (*FCP, error) {
 	return f, err
 }
 
-// maxBlock is what one READ or UPDATE carries.
-const maxBlock = 0xFF
+const (
+	maxBlock  = 0xFF   // bytes that one READ or UPDATE carries
+	maxOffset = 0x7FFF // that P1 and P2 of READ BINARY carry (TS 102 221 clause 11.1.3)
+)
 
 // Read reads a transparent file whole.
 func (c *Card) Read(ctx context.Context, path string) ([]byte, error) {
@@ -107,8 +109,8 @@ func (c *Card) Read(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.Type != Transparent {
-		return nil, fmt.Errorf("file %s: %w: it is a %v", path, ErrMalformed, f.Type)
+	if f.Type != Transparent || f.Size > maxOffset+1 {
+		return nil, fmt.Errorf("file %s: %w: it is a %v of %d bytes", path, ErrMalformed, f.Type, f.Size)
 	}
 	var out []byte
 	for len(out) < f.Size {
@@ -131,7 +133,7 @@ func (c *Card) Write(ctx context.Context, path string, offset int, content []byt
 	if err != nil {
 		return err
 	}
-	if f.Type != Transparent || offset < 0 || offset+len(content) > f.Size {
+	if f.Type != Transparent || offset < 0 || offset+len(content) > min(f.Size, maxOffset+1) {
 		return fmt.Errorf("file %s: %w: %d bytes from %d on do not fit into a %v of %d", path, ErrMalformed, len(content), offset, f.Type, f.Size)
 	}
 	for at := 0; at < len(content); at += maxBlock {

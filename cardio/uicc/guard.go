@@ -89,10 +89,10 @@ var harmless = map[byte]bool{
 type guard struct {
 	inner apdu.Card
 
-	mu     sync.Mutex
-	dir    string          // "" where it is not known
-	extra  map[string]bool // files of a Kind, "7FFF/AF20", while it is programmed
-	chosen bool            // a file of the list is current
+	mu    sync.Mutex
+	dir   string          // "" where it is not known
+	file  string          // of the list, "7FFF/6F07", that is current; "" where none is
+	extra map[string]bool // files of a Kind, "7FFF/AF20", while it is programmed
 }
 
 // Guarded is a card behind the list: it passes what may be done with a SIM and answers
@@ -112,10 +112,10 @@ func (g *guard) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 	if c.CLA != 0x00 && c.CLA != 0x80 && c.CLA != classGSM {
 		return nil, &NotAllowedError{fmt.Sprintf("class %02X", c.CLA)}
 	}
-	dir, chosen := g.dir, g.chosen
+	dir, file := g.dir, g.file
 	switch {
 	case c.INS == insSelect:
-		if dir, chosen, err = g.check(c); err != nil {
+		if dir, file, err = g.check(c); err != nil {
 			return nil, err
 		}
 	case harmless[c.INS]:
@@ -136,30 +136,35 @@ func (g *guard) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		return nil, err
 	}
 	answer, err := g.inner.Transmit(ctx, command)
-	if err != nil || c.INS != insSelect {
+	if c.INS != insSelect {
 		return answer, err
 	}
-	if n := len(answer); n >= 2 {
-		switch answer[n-2] {
-		case 0x90, 0x91, 0x61, 0x9F:
-			g.dir, g.chosen = dir, chosen
-		case 0x62, 0x63: // selected, and not usable
-			g.dir, g.chosen = dir, chosen
-		}
+	n := len(answer)
+	if err != nil || n < 2 { // whether the card went there is in doubt
+		g.dir, g.file = "", ""
+		return answer, err
+	}
+	switch answer[n-2] {
+	case 0x90, 0x91, 0x61, 0x9F, 0x62, 0x63: // with 62 and 63: selected, and perhaps not usable
+		g.dir, g.file = dir, file
 	}
 	return answer, nil
 }
 
-// onFile refuses to touch a file that was not selected through the list.
+// onFile refuses to touch a file that was not selected through the list, and to write
+// what says which card this is and what is on it: the files of the master file.
 func (g *guard) onFile(c apdu.Command) error {
-	if !g.chosen {
+	if g.file == "" {
 		return &NotAllowedError{fmt.Sprintf("instruction %02X without a file that was selected before", c.INS)}
+	}
+	if c.INS != insReadBinary && c.INS != insReadRecord && strings.HasPrefix(g.file, dirMF+"/") {
+		return &NotAllowedError{"writing file " + g.file}
 	}
 	return nil
 }
 
 // check says where a SELECT leads, or that it may not be sent.
-func (g *guard) check(c apdu.Command) (dir string, chosen bool, err error) {
+func (g *guard) check(c apdu.Command) (dir, file string, err error) {
 	text := strings.ToUpper(hex.EncodeToString(c.Data))
 	switch c.P1 {
 	case 0x00: // by file identifier
@@ -168,45 +173,75 @@ func (g *guard) check(c apdu.Command) (dir string, chosen bool, err error) {
 		}
 		return g.step(g.dir, text)
 	case 0x03: // the parent
-		return "", false, nil
+		if text != "" { // a card that takes no notice of P1 would go by the identifier
+			return "", "", &NotAllowedError{"the parent, with data"}
+		}
+		return "", "", nil
 	case 0x04: // by AID
 		for _, aid := range applications {
 			if len(c.Data) >= 5 && (strings.HasPrefix(text, aid) || strings.HasPrefix(aid, text)) {
-				return dirADF, false, nil
+				return dirADF, "", nil
 			}
 		}
-		return "", false, &NotAllowedError{"application " + text}
+		return "", "", &NotAllowedError{"application " + text}
 	case 0x08, 0x09: // by path, from the master file or from the current one
 		dir = dirMF
 		if c.P1 == 0x09 {
 			dir = g.dir
 		}
 		for len(text) >= 4 {
-			if chosen {
-				return "", false, &NotAllowedError{"a path through a file"}
+			if file != "" {
+				return "", "", &NotAllowedError{"a path through a file"}
 			}
-			if dir, chosen, err = g.step(dir, text[:4]); err != nil {
-				return "", false, err
+			if dir, file, err = g.step(dir, text[:4]); err != nil {
+				return "", "", err
 			}
 			text = text[4:]
 		}
 		if text != "" {
-			return "", false, &NotAllowedError{"a path of an odd length"}
+			return "", "", &NotAllowedError{"a path of an odd length"}
 		}
-		return dir, chosen, nil
+		return dir, file, nil
 	}
-	return "", false, &NotAllowedError{fmt.Sprintf("SELECT with P1 %02X", c.P1)}
+	return "", "", &NotAllowedError{fmt.Sprintf("SELECT with P1 %02X", c.P1)}
 }
 
 // step is one file identifier from a directory on.
-func (g *guard) step(dir, fid string) (string, bool, error) {
+func (g *guard) step(dir, fid string) (to, file string, err error) {
 	switch {
 	case folders[fid], g.extra[fid]:
-		return fid, false, nil
+		return fid, "", nil
 	case g.extra[dir+"/"+fid]:
-		return dir, true, nil
+		return dir, dir + "/" + fid, nil
 	case len(fid) == 4 && allowed[dir][fid] != "":
-		return dir, true, nil
+		return dir, dir + "/" + fid, nil
 	}
-	return "", false, &NotAllowedError{"file " + fid}
+	return "", "", &NotAllowedError{"file " + fid}
+}
+
+// standardized are the first digits of identifiers that standards give to files (TS 102
+// 221 clause 8.6, TS 31.102 clause 4, TS 51.011 clause 6.6).
+var standardized = []string{"2F", "3F", "4F", "5F", "6F", "7F"}
+
+// programmable reports whether a kind may name a file: one of the list that is not of
+// the master file, or one that no standard knows. Under a directory that is the maker's
+// own every file is.
+func programmable(path string) bool {
+	parts := strings.Split(path, "/")
+	own := func(fid string) bool {
+		for _, s := range standardized {
+			if strings.HasPrefix(fid, s) {
+				return false
+			}
+		}
+		return true
+	}
+	last := len(parts) - 1
+	for _, dir := range parts[:last] {
+		if !folders[dir] && !own(dir) {
+			return false
+		}
+	}
+	dir, fid := parts[last-1], parts[last]
+	return !folders[dir] || own(fid) || dir != dirMF && allowed[dir][fid] != ""
 }

@@ -90,7 +90,7 @@ func TestGuardedCommands(t *testing.T) {
 // that tells of its holder.
 func untouched(sent []string) error {
 	for _, s := range sent {
-		for _, fid := range []string{"6F7E", "6F73", "6FE3", "6F7B", "6F3A", "6F3C", "5F3A", "6F44", "6F08", "6F09"} {
+		for _, fid := range []string{"6F7E", "6F73", "6FE3", "6F7B", "6F3A", "6F3C", "5F3A", "6F44", "6F08", "6F09", "6F3B", "6F42", "6F80", "6F81", "6F39", "6FE4", "5F3B", "5FC0", "6F74"} {
 			if len(s) >= 14 && s[2:4] == "A4" && strings.Contains(s[10:], fid) {
 				return errors.New("SELECT of " + fid + " was sent: " + s)
 			}

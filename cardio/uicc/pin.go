@@ -23,7 +23,7 @@ var (
 	ErrNoPIN       = errors.New("uicc: the card has no such PIN")
 	ErrPINFormat   = errors.New("uicc: a PIN has 4 to 8 digits, an unblock key 8")
 	// ErrLastTry says that a PIN was not sent because it might be the last try.
-	ErrLastTry = errors.New("uicc: one try is left, and it is not spent without being told to")
+	ErrLastTry = errors.New("uicc: this may be the last try, and it is not spent without being told to")
 )
 
 // PINError says that a PIN was wrong and how many tries are left; -1: the card does
@@ -87,7 +87,32 @@ func (c *Card) Tries(ctx context.Context, reference byte) (int, error) {
 	if c.app == SIM {
 		return c.gsmTries(ctx, reference)
 	}
-	_, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: insVerify, P2: reference})
+	return c.ask(ctx, insVerify, reference)
+}
+
+// UnblockTries asks how many tries the unblock key of a PIN has, without spending one:
+// by UNBLOCK PIN without data (TS 102 221 clause 11.1.13), or in class A0 by what the
+// directory says. After the last one the PIN is blocked for ever. -1: the card does not
+// say.
+func (c *Card) UnblockTries(ctx context.Context, reference byte) (int, error) {
+	if c.app != SIM {
+		return c.ask(ctx, insUnblock, reference)
+	}
+	f, err := c.Select(ctx, dirMF)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range f.PINs {
+		if p.Reference == reference {
+			return p.UnblockTries, nil
+		}
+	}
+	return 0, ErrNoPIN
+}
+
+// ask sends a PIN command without data, which the card answers with the tries left.
+func (c *Card) ask(ctx context.Context, ins, reference byte) (int, error) {
+	_, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: ins, P2: reference})
 	var sw apdu.StatusWord
 	switch {
 	case err == nil:
@@ -151,7 +176,8 @@ func (c *Card) VerifyPIN(ctx context.Context, reference byte, pin []byte, last b
 	return c.verify(ctx, reference, block, last)
 }
 
-// VerifyADM gives the card an administrative key of 8 bytes, as VerifyPIN.
+// VerifyADM gives the card an administrative key of 8 bytes, as VerifyPIN. Class A0 does
+// not tell its tries: there last must allow it.
 func (c *Card) VerifyADM(ctx context.Context, key []byte, last bool) error {
 	if len(key) != pinSize {
 		return ErrPINFormat
@@ -164,15 +190,25 @@ func (c *Card) verify(ctx context.Context, reference byte, block []byte, last bo
 	if err := c.mayTry(ctx, reference, last); err != nil {
 		return err
 	}
-	return c.pin(ctx, reference, apdu.Command{INS: insVerify, P2: c.reference(reference), Data: block})
+	return c.pin(ctx, reference, apdu.Command{INS: insVerify, P2: c.reference(reference), Data: block}, c.Tries)
 }
 
 // mayTry reads the tries.
 func (c *Card) mayTry(ctx context.Context, reference byte, last bool) error {
 	n, err := c.Tries(ctx, reference)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if c.app == SIM && n < 0 {
+		n = 1 // class A0 does not say, and it may be the last
+	}
+	return enough(n, last)
+}
+
+// enough says whether a number of tries is enough to spend one; less than none is a PIN
+// that was verified, whose tries are all there again.
+func enough(n int, last bool) error {
+	switch {
 	case n == 0:
 		return ErrPINBlocked
 	case n == 1 && !last:
@@ -181,8 +217,9 @@ func (c *Card) mayTry(ctx context.Context, reference byte, last bool) error {
 	return nil
 }
 
-// pin sends a PIN command and explains its status word.
-func (c *Card) pin(ctx context.Context, reference byte, cmd apdu.Command) error {
+// pin sends a PIN command and explains its status word; tries asks what is left where
+// that does not say.
+func (c *Card) pin(ctx context.Context, reference byte, cmd apdu.Command, tries func(context.Context, byte) (int, error)) error {
 	cmd.CLA = c.class()
 	_, err := c.send(ctx, cmd)
 	var sw apdu.StatusWord
@@ -192,7 +229,7 @@ func (c *Card) pin(ctx context.Context, reference byte, cmd apdu.Command) error 
 	err = pinError(reference, sw, err)
 	var wrong *PINError
 	if errors.As(err, &wrong) && wrong.Left < 0 { // class A0 does not say how many are left
-		if n, terr := c.Tries(ctx, reference); terr == nil {
+		if n, terr := tries(ctx, reference); terr == nil {
 			wrong.Left = n
 		}
 	}
@@ -204,9 +241,11 @@ func (c *Card) ChangePIN(ctx context.Context, reference byte, old, fresh []byte,
 	return c.twoPINs(ctx, insChange, reference, old, fresh, last)
 }
 
-// UnblockPIN sets a new PIN with the unblock key. Its own tries are not read: a wrong
-// key is a *PINError with what is left.
-func (c *Card) UnblockPIN(ctx context.Context, reference byte, puk, fresh []byte) error {
+// UnblockPIN sets a new PIN with the unblock key, once: the key's own tries are read
+// first, and with one left, or where the card does not say, it is sent only if last
+// allows that. ErrLastTry; ErrPINBlocked: for ever; a wrong key is a *PINError with the
+// tries of the key.
+func (c *Card) UnblockPIN(ctx context.Context, reference byte, puk, fresh []byte, last bool) error {
 	if len(puk) != pinSize {
 		return ErrPINFormat
 	}
@@ -215,11 +254,21 @@ func (c *Card) UnblockPIN(ctx context.Context, reference byte, puk, fresh []byte
 		return err
 	}
 	defer clear(b)
+	n, err := c.UnblockTries(ctx, reference)
+	if err != nil {
+		return err
+	}
+	if n < 0 {
+		n = 1
+	}
+	if err := enough(n, last); err != nil {
+		return err
+	}
 	p2 := c.reference(reference)
 	if c.app == SIM && reference == PIN1 {
 		p2 = 0x00 // TS 51.011 clause 9.2.13
 	}
-	return c.pin(ctx, reference, apdu.Command{INS: insUnblock, P2: p2, Data: b})
+	return c.pin(ctx, reference, apdu.Command{INS: insUnblock, P2: p2, Data: b}, c.UnblockTries)
 }
 
 func (c *Card) twoPINs(ctx context.Context, ins, reference byte, old, fresh []byte, last bool) error {
@@ -231,7 +280,7 @@ func (c *Card) twoPINs(ctx context.Context, ins, reference byte, old, fresh []by
 	if err := c.mayTry(ctx, reference, last); err != nil {
 		return err
 	}
-	return c.pin(ctx, reference, apdu.Command{INS: ins, P2: c.reference(reference), Data: b})
+	return c.pin(ctx, reference, apdu.Command{INS: ins, P2: c.reference(reference), Data: b}, c.Tries)
 }
 
 func twoBlocks(a, b []byte) ([]byte, error) {
@@ -266,5 +315,5 @@ func (c *Card) onePIN(ctx context.Context, ins byte, pin []byte, last bool) erro
 	if err := c.mayTry(ctx, PIN1, last); err != nil && !(ins == insEnable && errors.Is(err, ErrPINDisabled)) {
 		return err
 	}
-	return c.pin(ctx, PIN1, apdu.Command{INS: ins, P2: c.reference(PIN1), Data: b})
+	return c.pin(ctx, PIN1, apdu.Command{INS: ins, P2: c.reference(PIN1), Data: b}, c.Tries)
 }

@@ -73,6 +73,8 @@ func (k *Kind) Check() error {
 			return fmt.Errorf("%s: %q is no path from the master file, such as 7FFF/6F07", at, f.Path)
 		case strings.HasSuffix(f.Path, "2FE2"):
 			return fmt.Errorf("%s: the ICCID is never written: it says which card this is", at)
+		case !programmable(f.Path):
+			return fmt.Errorf("%s: file %s is neither on the list of what may be touched nor the maker's own", at, f.Path)
 		case !known:
 			return fmt.Errorf("%s: value %q is none of %s", at, f.Value, strings.Join(values, ", "))
 		case err != nil || len(prefix) > 16:
@@ -192,7 +194,7 @@ func (g *guard) admit(k *Kind) func() {
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.extra, g.chosen = nil, false
+		g.extra, g.file = nil, ""
 	}
 }
 

@@ -29,6 +29,7 @@ type virtualCommand struct {
 	Records  virtualRecords  `cmd:"" help:"Make records of invented people, signed by the test registry."`
 	Insert   virtualInsert   `cmd:"" help:"Put a software card into a virtual reader: an issued one for any reader software, one in doubt for card resume."`
 	Accounts virtualAccounts `cmd:"" help:"Print a test bank's message with accounts for the orders that wait."`
+	Put      virtualPut      `cmd:"" help:"Put a software card or SIM into one of the virtual readers that run, or take it out."`
 	SIMs     virtualSIMs     `cmd:"" name:"sims" help:"Make software SIMs of a simulated operator."`
 	Operator virtualOperator `cmd:"" help:"Have a simulated operator refuse, or sign a notice."`
 	Pay      virtualPay      `cmd:"" help:"Run a purchase with a software card against the bureau's API."`

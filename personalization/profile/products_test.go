@@ -188,8 +188,10 @@ func newCard(t testing.TB, profiled *profile.Chip, applets ...*profile.Applet) *
 	quick := *profiled
 	quick.Timing.Command, quick.Timing.Byte = 0, 0
 	chip := &quick
-	key := versionKey(chip.Keys["transport"].Version)
-	blank, err := rehearsal.BlankWith(chip, 1, 1, virtual.Keys{ENC: key, MAC: key, DEK: key})
+	blank, err := rehearsal.BlankWith(chip, 1, 1, func(set profile.KeySet, _ []byte) (virtual.Keys, error) {
+		key := versionKey(set.Version)
+		return virtual.Keys{ENC: key, MAC: key, DEK: key}, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +239,7 @@ func (c t0Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 func (p *product) holds() map[string][]byte {
 	out := p.mem.Dump()
 	for k := range out {
-		if strings.HasPrefix(k, "chip/count/") {
+		if strings.HasPrefix(k, "chip/count/") || strings.HasPrefix(k, "sd:") && strings.Contains(k, "/count/") {
 			delete(out, k)
 		}
 	}

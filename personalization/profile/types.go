@@ -127,6 +127,27 @@ type Virtual struct {
 	// whose load file alone is on it.
 	Installed []string `yaml:"installed"`
 	Carries   []string `yaml:"carries"`
+	// Domains are security domains that the card comes with, beside the card
+	// manager.
+	Domains []VirtualDomain `yaml:"domains"`
+}
+
+// VirtualDomain is a security domain of a software card with what the maker has
+// installed in it: what EMV CPS 1.1 section 2 calls pre-personalization. Channels
+// with its applications have its keys.
+type VirtualDomain struct {
+	AID  Hex    `yaml:"aid"`
+	Keys string `yaml:"keys"` // the chip's key set that it has, which says the protocol
+	// KMCID is the first 6 bytes of KEYDATA, the identifier of the master key
+	// (EMV CPS 1.1 table 6); the chip's serial number, 4 bytes, follows.
+	KMCID     Hex               `yaml:"kmcId"`
+	Instances []VirtualInstance `yaml:"instances"`
+}
+
+// VirtualInstance is an application that a maker has installed.
+type VirtualInstance struct {
+	Applet string `yaml:"applet"` // software applet, as in installed
+	AID    Hex    `yaml:"aid"`
 }
 
 // KeySet names a set of card keys: ENC, MAC and DEK of one version,

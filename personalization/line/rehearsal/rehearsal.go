@@ -50,7 +50,7 @@ func NewTray(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uin
 		}
 		mem := nvm.InMemory()
 		err = virtual.Manufacture(mem, blank)
-		blank.Keys.Zero()
+		blank.ZeroKeys()
 		if err != nil {
 			return nil, err
 		}

@@ -146,6 +146,7 @@ func crashAtEveryAPDU(t *testing.T, product string) {
 		l, die := w.line(t)
 		var count atomic.Int64
 		reader := rehearsal.NewReader("A", w.tray)
+		reader.ContactsOnly = p.at == math.MaxInt // contactless cards are made there too
 		reader.Wrap = func(c *virtual.Chip) apdu.Card {
 			return &dying{card: c, at: p.at, before: p.before, count: &count}
 		}

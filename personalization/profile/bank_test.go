@@ -24,7 +24,7 @@ var bankImage = sync.OnceValues(func() (map[string][]byte, map[string][]byte) {
 	if err != nil {
 		panic(err)
 	}
-	s := set.Payments["sepah"]
+	s := set.Payment(set.Products["identity-bank-contactless"])
 	day := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 	card := payment.Card{PAN: "5892100000000016", Sequence: 1, Name: "AHMADI/ALI", Effective: day, Expiry: day.AddDate(5, 0, 0)}
 	k := payment.Certificates{

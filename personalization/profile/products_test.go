@@ -16,6 +16,7 @@ import (
 	"cardbureau/cardio/virtual/nvm"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/line/rehearsal"
+	"cardbureau/personalization/payment"
 	"cardbureau/personalization/profile"
 )
 
@@ -179,7 +180,16 @@ func newProduct(t testing.TB, set *profile.Set, name string) *product {
 	for _, a := range p.Applications {
 		applets = append(applets, set.Applets[a.Applet])
 	}
-	return newCard(t, set.ProductChip(p), applets...)
+	out := newCard(t, set.ProductChip(p), applets...)
+	if !p.Contactless {
+		out.run.Element = func(name string) ([]byte, error) {
+			if slices.Contains(payment.ContactlessNames(), name) {
+				return nil, profile.ErrNoElement
+			}
+			return elementOf(name)
+		}
+	}
+	return out
 }
 
 // newCard is an applet's card on a software card that plays the chip, at once.

@@ -22,6 +22,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"cardbureau/cardio/gp"
+	"cardbureau/personalization/payment"
 )
 
 // Hex is a byte string written as hexadecimal digits.
@@ -282,6 +283,8 @@ type Product struct {
 	// Payment names the payment scheme of the bank application; empty: the product
 	// has none.
 	Payment string `yaml:"payment"`
+	// Contactless offers the bank application over the contactless interface too.
+	Contactless bool `yaml:"contactless"`
 
 	file string
 }
@@ -321,6 +324,18 @@ func (s *Set) Plaintext(p *Product) (out []string) {
 		}
 	}
 	return out
+}
+
+// Payment is the payment scheme of a product, with what the product has chosen of
+// it; nil: it has none.
+func (s *Set) Payment(p *Product) *payment.Scheme {
+	scheme := s.Payments[p.Payment]
+	if scheme == nil {
+		return nil
+	}
+	chosen := *scheme
+	chosen.Contactless = p.Contactless
+	return &chosen
 }
 
 // Identity is the product's identity application; nil: it has none.

@@ -19,7 +19,9 @@ func TestOwnChannel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var v struct{ KMC struct{ KeyData, ENC, MAC, DEK string } }
+	var v struct {
+		KMC struct{ KeyData, ENC, MAC, DEK string }
+	}
 	if err := json.Unmarshal(raw, &v); err != nil {
 		t.Fatal(err)
 	}

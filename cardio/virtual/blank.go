@@ -105,10 +105,16 @@ type Installation struct {
 // SecurityDomain is a supplementary security domain of a blank, in the life
 // cycle state PERSONALIZED: what a card maker delivers for applications that
 // another than the issuer personalizes, such as a bank's (EMV CPS 1.1 clause
-// 2.2). Its keys are of the type of the blank's protocol.
+// 2.2).
 type SecurityDomain struct {
 	AID  []byte
-	Keys Keys
+	Keys Keys // of the type of its protocol
+	// Protocol and SCP are those of channels with it and with its applications, as
+	// the same fields of Blank; the blank's when Protocol is 0.
+	Protocol, SCP byte
+	// KeyData is the first 10 bytes of its answer to INITIALIZE UPDATE: KEYDATA of
+	// EMV CPS, KMC_ID (6 bytes) and chip serial number (4); the blank's when nil.
+	KeyData []byte
 	// Privileges beyond PrivilegeSecurityDomain.
 	Privileges uint32
 }
@@ -302,6 +308,7 @@ func Manufacture(mem *nvm.Memory, b Blank) error {
 		r.putApplication(a)
 		k := d.Keys
 		ring := keyring{space: r.domainSpace(a)}
+		d.putLink(ring.space, link{o.protocol, b.SCP, kdd})
 		ring.putKeySet(&keySet{typ: k.Type, version: k.Version, enc: k.ENC, mac: k.MAC, dek: k.DEK}, 0)
 	}
 	for _, a := range b.Applications {
@@ -329,21 +336,15 @@ func (b Blank) check() error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if b.Keys.Type != o.keyType() {
+	if b.Keys.Type != keyTypeOf(o.protocol) {
 		return fmt.Errorf("virtual: the keys are not of the type of SCP%02X", o.protocol)
 	}
 	if (b.Keys.Version == factoryVersion) != o.has(QuirkFactoryVersion) {
 		return fmt.Errorf("virtual: the version of the maker's keys is %02X with the quirk %s, and only then", factoryVersion, QuirkFactoryVersion)
 	}
-	switch o.protocol {
-	case 2:
-		if b.SCP&SCP02Explicit != SCP02Explicit || b.SCP&0x8A != 0 {
-			return fmt.Errorf("virtual: there is no SCP02 with i = %02X here", b.SCP)
-		}
-	case 3:
-		if b.SCP&^(SCP03Full|SCP03S16) != 0 || b.SCP&0x60 == 0x40 {
-			return fmt.Errorf("virtual: there is no SCP03 with i = %02X", b.SCP)
-		}
+	own := link{protocol: o.protocol, i: b.SCP}
+	if err := own.check(); err != nil {
+		return err
 	}
 	for _, v := range [][]byte{b.IIN, b.CIN} {
 		if len(v) > 16 {
@@ -368,8 +369,8 @@ func (b Blank) check() error {
 		if err := d.Keys.check(); err != nil {
 			return err
 		}
-		if d.Keys.Type != o.keyType() {
-			return fmt.Errorf("virtual: the keys of security domain %X are not of the type of SCP%02X", d.AID, o.protocol)
+		if err := d.check(own); err != nil {
+			return err
 		}
 	}
 	defaults := 0

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +56,7 @@ type Chip struct {
 
 	reg     registry
 	powered bool
+	radio   bool // powered over the contactless interface
 
 	// RAM
 	*logical // the channel of the command in hand; the basic one between commands
@@ -97,11 +97,11 @@ func New(cfg Config) (*Chip, error) {
 	return c, nil
 }
 
-// ATR is the answer to reset.
+// ATR is the answer to the last reset.
 func (c *Chip) ATR() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.reg.atr)
+	return c.answer()
 }
 
 // PowerOn powers the chip, which resets it, and returns the answer to reset.
@@ -121,16 +121,18 @@ func (c *Chip) PowerOff() {
 // is selected (GPC_SPE_034 v2.3.1 section 6.4.1), or the issuer security
 // domain when there is none, when it refuses, or in the card life cycle
 // states CARD_LOCKED and TERMINATED.
-func (c *Chip) Reset() []byte {
+func (c *Chip) Reset() []byte { return c.reset(false) }
+
+func (c *Chip) reset(radio bool) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.powered = true
+	c.powered, c.radio = true, radio
 	c.loseRAM()
 	if a := c.reg.cardReset(); a != nil && c.reg.state != CardLocked && c.reg.state != Terminated {
 		// A refusal leaves the issuer security domain selected.
 		c.guarded(func() ([]byte, apdu.StatusWord) { return c.enter(a, apdu.Command{}) })
 	}
-	return slices.Clone(c.reg.atr)
+	return c.answer()
 }
 
 func (c *Chip) loseRAM() {
@@ -175,7 +177,7 @@ func (c *Chip) transmit(command []byte) ([]byte, Timing, error) {
 		return nil, Timing{}, ErrNoPower
 	}
 	run := c.execute
-	if c.reg.t0 {
+	if c.reg.t0 && !c.radio {
 		run = c.tpdu
 	}
 	data, sw := c.guarded(func() ([]byte, apdu.StatusWord) { return run(command) })

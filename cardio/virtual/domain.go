@@ -73,7 +73,7 @@ func (c *Chip) domain(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 func (c *Chip) known(ins byte) bool {
 	switch ins {
 	case insBeginRMACSession, insEndRMACSession:
-		return c.reg.hasRMACSession()
+		return c.link().hasRMACSession()
 	case insInitializeUpdate, insExternalAuthenticate, insGetData, insPutKey, insStoreData,
 		insDelete, insInstall, insLoad, insSetStatus, insGetStatus:
 		return true
@@ -234,14 +234,14 @@ func (c *Chip) getData(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case 0x0067:
 		return c.capabilities(), apdu.SWSuccess
 	case 0x00CF: // key diversification data
-		return tlv.Encode(0xCF, c.reg.kdd), apdu.SWSuccess
+		return tlv.Encode(0xCF, c.link().kdd), apdu.SWSuccess
 	case 0x00C1: // sequence counter of the default key set
 		k := c.channelKeys().keySet(0)
-		if c.reg.protocol == 2 {
+		if c.link().protocol == 2 {
 			n := min(k.sequence, maxSequence02)
 			return tlv.Encode(0xC1, []byte{byte(n >> 8), byte(n)}), apdu.SWSuccess
 		}
-		if c.reg.scp&SCP03PseudoRandomChallenge == 0 {
+		if c.link().i&SCP03PseudoRandomChallenge == 0 {
 			return nil, apdu.SWReferencedDataNotFound
 		}
 		return tlv.Encode(0xC1, sequenceBytes(k)), apdu.SWSuccess

@@ -127,7 +127,7 @@ func newHostOf(t testing.TB, size int, i byte) (*host, *Chip) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &host{t: t, card: c, keys: keys, length: c.reg.length()}, c
+	return &host{t: t, card: c, keys: keys, length: c.reg.link().length()}, c
 }
 
 // on opens a chip in a memory once more, as after a power cut.

@@ -13,6 +13,7 @@ type keyring struct {
 	space   nvm.Space
 	keys    []*keySet // in the order they were put
 	singles []singleKey
+	own     *link // of channels with these keys, where it is not the card's
 }
 
 // Key versions of the single keys (GPC_SPE_034 v2.3.1 section 11.8.2 leaves
@@ -66,6 +67,9 @@ func (k singleKey) information() []byte {
 
 // loadKeys reads what the space of the ring holds.
 func (r *keyring) loadKeys() error {
+	if err := r.loadLink(); err != nil {
+		return err
+	}
 	for _, k := range r.space.Keys("key/") {
 		set, err := decodeKeySet(k, r.space.Get(k))
 		if err != nil {

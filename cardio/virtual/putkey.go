@@ -53,7 +53,7 @@ func (c *Chip) putKey(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if len(cmd.Data) < 1 {
 		return nil, apdu.SWWrongData
 	}
-	k := &keySet{version: cmd.Data[0], typ: c.reg.keyType()}
+	k := &keySet{version: cmd.Data[0], typ: keyTypeOf(c.link().protocol)}
 	out := []byte{k.version}
 	rest := cmd.Data[1:]
 	for _, key := range []*[]byte{&k.enc, &k.mac, &k.dek} {

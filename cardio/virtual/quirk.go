@@ -67,9 +67,9 @@ type options struct {
 
 func (o *options) has(q Quirk) bool { return slices.Contains(o.quirks, q) }
 
-// keyType is the type of keys that the protocol takes.
-func (o *options) keyType() KeyType {
-	if o.protocol == 2 {
+// keyTypeOf is the type of keys that a protocol takes.
+func keyTypeOf(protocol byte) KeyType {
+	if protocol == 2 {
 		return TripleDES
 	}
 	return AES

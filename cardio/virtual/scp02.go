@@ -58,9 +58,9 @@ func (c *Chip) initializeUpdate02(k *keySet, host []byte) ([]byte, apdu.StatusWo
 		enc:           k.des.enc.deriveSCP02(scp02ENC, n),
 		mac:           k.des.mac.deriveSCP02(scp02CMAC, n),
 		rmac:          k.des.mac.deriveSCP02(scp02RMAC, n),
-		icvEncryption: c.reg.scp&SCP02ICVEncryption != 0,
+		icvEncryption: c.link().i&SCP02ICVEncryption != 0,
 	}
-	if c.reg.scp&SCP02PseudoRandomChallenge != 0 {
+	if c.link().i&SCP02PseudoRandomChallenge != 0 {
 		mac := t.mac.retailMAC([8]byte{}, c.invoker()) // section E.4.2.3
 		copy(t.card, mac[:])
 	} else if _, err := io.ReadFull(c.random, t.card); err != nil {
@@ -69,7 +69,7 @@ func (c *Chip) initializeUpdate02(k *keySet, host []byte) ([]byte, apdu.StatusWo
 	cryptogram := t.enc.fullMAC(t.host, t.counter(), t.card)
 
 	out := make([]byte, 0, 28)
-	out = append(out, c.reg.kdd...)
+	out = append(out, c.link().kdd...)
 	out = append(out, k.version, 0x02)
 	out = append(out, t.counter()...)
 	out = append(out, t.card...)
@@ -158,7 +158,7 @@ const (
 	maxRMACData         = 24 // bytes of data of BEGIN R-MAC SESSION
 )
 
-func (r *registry) hasRMACSession() bool { return r.protocol == 2 && r.scp&SCP02ResponseMAC != 0 }
+func (l link) hasRMACSession() bool { return l.protocol == 2 && l.i&SCP02ResponseMAC != 0 }
 
 // beginRMACSession is BEGIN R-MAC SESSION: P1 = 10, P2 = 01, without data or
 // with a length and as many bytes, at most 24, which its C-MAC covers. From

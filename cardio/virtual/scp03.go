@@ -29,8 +29,8 @@ const (
 
 // length is how many bytes challenges, cryptograms and MACs have: 8 in S8
 // mode, 16 in S16 mode.
-func (r *registry) length() int {
-	if r.protocol == 3 && r.scp&SCP03S16 != 0 {
+func (l link) length() int {
+	if l.protocol == 3 && l.i&SCP03S16 != 0 {
 		return 16
 	}
 	return 8
@@ -71,7 +71,8 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if cmd.P2 != 0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
-	length := c.reg.length()
+	l := c.link()
+	length := l.length()
 	if len(cmd.Data) != length {
 		return nil, apdu.SWWrongLength
 	}
@@ -85,14 +86,14 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if k.failures >= c.reg.limit {
 		return nil, apdu.SWAuthenticationMethodBlocked
 	}
-	if c.reg.protocol == 2 {
+	if l.protocol == 2 {
 		return c.initializeUpdate02(k, bytes.Clone(cmd.Data))
 	}
 	s := session{
 		phase: initiated, keys: k, dek: staticDEK{k.dekKey}, length: length, host: bytes.Clone(cmd.Data),
 		dataOnly: c.reg.has(QuirkCountDataOnly),
 	}
-	pseudo := c.reg.scp&SCP03PseudoRandomChallenge != 0
+	pseudo := l.i&SCP03PseudoRandomChallenge != 0
 	if pseudo {
 		if k.sequence >= 0xFFFFFF {
 			return nil, apdu.SWConditionsOfUseNotSatisfied
@@ -112,8 +113,8 @@ func (c *Chip) initializeUpdate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	s.rmac = mustAESKey(k.macKey.derive(deriveSessionRMAC, bits, s.host, s.card))
 
 	out := make([]byte, 0, 48)
-	out = append(out, c.reg.kdd...)
-	out = append(out, k.version, 0x03, c.reg.scp)
+	out = append(out, l.kdd...)
+	out = append(out, k.version, 0x03, l.i)
 	out = append(out, s.card...)
 	out = append(out, s.mac.derive(deriveCardCryptogram, s.length*8, s.host, s.card)...)
 	if pseudo {
@@ -138,7 +139,7 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	if s.phase != initiated {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
-	if cmd.P2 != 0 || !c.offers(cmd.P1) {
+	if cmd.P2 != 0 || !c.link().offers(cmd.P1) {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	if len(cmd.Data) != 2*s.length {
@@ -168,14 +169,14 @@ func (c *Chip) externalAuthenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) 
 	return nil, apdu.SWSuccess
 }
 
-// offers says whether the card has a security level, given its parameter i.
-func (c *Chip) offers(level byte) bool {
-	if c.reg.protocol == 2 {
+// offers says whether channels have a security level, given their parameter i.
+func (l link) offers(level byte) bool {
+	if l.protocol == 2 {
 		switch level {
 		case 0x00, 0x01, 0x03:
 			return true
 		case 0x10, 0x11, 0x13:
-			return c.reg.scp&SCP02ResponseMAC != 0
+			return l.i&SCP02ResponseMAC != 0
 		}
 		return false
 	}
@@ -183,9 +184,9 @@ func (c *Chip) offers(level byte) bool {
 	case 0x00, 0x01, 0x03:
 		return true
 	case 0x11, 0x13:
-		return c.reg.scp&SCP03ResponseMAC != 0
+		return l.i&SCP03ResponseMAC != 0
 	case 0x33:
-		return c.reg.scp&SCP03ResponseEncryption == SCP03ResponseEncryption
+		return l.i&SCP03ResponseEncryption == SCP03ResponseEncryption
 	}
 	return false
 }

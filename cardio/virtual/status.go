@@ -21,7 +21,7 @@ const swMoreData apdu.StatusWord = 0x6310
 // of its status word: 239 pad to 240 and get 8, in S16 mode 223 pad to 224 and
 // get 16.
 func (r *registry) pageSize() int {
-	if r.length() == 16 {
+	if r.link().length() == 16 {
 		return 223
 	}
 	return 239

@@ -126,5 +126,5 @@ func waitingBytes(data []byte) apdu.StatusWord {
 func (c *Chip) T0() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.reg.t0
+	return c.reg.t0 && !c.radio
 }

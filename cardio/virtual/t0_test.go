@@ -213,3 +213,24 @@ func FuzzTPDU(f *testing.F) {
 		}
 	})
 }
+
+// TestContactlessInterface: in a contactless reader's field the card answers as one
+// of ISO/IEC 14443-4, whatever it speaks over its contacts, and forgets what was
+// selected there.
+func TestContactlessInterface(t *testing.T) {
+	h, c := newT0(t, nil)
+	// PC/SC part 3, 3.1.3.2.3.1: 3B 8D 80 01, thirteen historical bytes, check byte.
+	atr := c.ResetContactless()
+	check := byte(0)
+	for _, b := range atr[1:] {
+		check ^= b
+	}
+	if !bytes.Equal(atr[:4], []byte{0x3B, 0x8D, 0x80, 0x01}) || len(atr) != 18 || check != 0 || !bytes.Equal(atr, c.ATR()) || c.T0() {
+		t.Errorf("%X", atr)
+	}
+	h.want(apdu.SWSuccess, "00A4040008A00000015100000000") // as an APDU, with its answer at once
+	if atr := c.Reset(); !bytes.Equal(atr, DefaultT0ATR) || !c.T0() {
+		t.Errorf("%X", atr)
+	}
+	h.want(0x6112, "00A4040008A000000151000000")
+}

@@ -181,7 +181,7 @@ func (c virtualBlanks) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		name, err := rack.NewBlank(virtualFolder(b.Dir), blank)
-		blank.Keys.Zero()
+		blank.ZeroKeys()
 		if err != nil {
 			return err
 		}

@@ -209,7 +209,7 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 		c.ChipKey = secrets.ChipPublicKey
 	}
 	if product.Payment != "" {
-		bank, err = p.bankPart(ctx, prep, r, p.Profiles.Payments[product.Payment], im, secrets.ChipPublicKey, ExpiryDate(now, product.Validity.LifetimeYears), now)
+		bank, err = p.bankPart(ctx, prep, r, p.Profiles.Payment(product), im, secrets.ChipPublicKey, ExpiryDate(now, product.Validity.LifetimeYears), now)
 		if err != nil {
 			return store.Image{}, nil, err
 		}

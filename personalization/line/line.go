@@ -37,6 +37,14 @@ type Session interface {
 	Close() error
 }
 
+// Antenna is a session whose reader reaches the card over the contactless interface
+// too, as a dual interface reader does.
+type Antenna interface {
+	// ResetContactless takes the card's contacts away and brings it into the field.
+	// Commands go there until the next Reset, which goes to the contacts.
+	ResetContactless(ctx context.Context) error
+}
+
 // Reader is where cards appear.
 type Reader interface {
 	Name() string

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/emv"
@@ -36,9 +37,12 @@ func (p *prover) payment(ctx context.Context) error {
 	if err != nil {
 		return emvFailed(err)
 	}
-	sum, err := p.readPayment(ctx, app)
-	if err != nil {
+	r := &records{elements: bank.Elements, sum: sha256.New(), read: map[string]bool{}}
+	if err := r.compare(ctx, app, nil, "emv.9104"); err != nil {
 		return emvFailed(err)
+	}
+	if _, err := app.GetData(ctx, 0x9F4F); !errors.Is(err, emv.ErrNotFound) {
+		return emvFailed(notProven("the payment application keeps a log of transactions"))
 	}
 	if err := p.offline(ctx, app, s); err != nil {
 		return emvFailed(err)
@@ -46,7 +50,15 @@ func (p *prover) payment(ctx context.Context) error {
 	if err := p.transaction(ctx, app, s); err != nil {
 		return emvFailed(err)
 	}
-	p.add(sum)
+	if bank.Elements["ppse.9102"] != nil {
+		if err := p.contactless(ctx, s, r); err != nil {
+			return emvFailed(err)
+		}
+	}
+	if err := r.all(); err != nil {
+		return err
+	}
+	p.add(r.sum.Sum(nil))
 	return nil
 }
 
@@ -87,38 +99,49 @@ func (p *prover) selectPayment(ctx context.Context, s *payment.Scheme) (*emv.App
 	return app, nil
 }
 
-// readPayment begins a transaction and compares every record with the image.
-func (p *prover) readPayment(ctx context.Context, app *emv.Application) ([]byte, error) {
-	if err := app.Initiate(ctx, nil); err != nil {
-		return nil, err
+// records are those of the payment application in the card image, and which of
+// them were read.
+type records struct {
+	elements map[string][]byte
+	sum      hash.Hash
+	read     map[string]bool
+}
+
+// compare begins a transaction and compares every record that the card names with
+// the image; options is the grouping that AIP and AFL were written with.
+func (r *records) compare(ctx context.Context, app *emv.Application, terminal emv.Data, options string) error {
+	if err := app.Initiate(ctx, terminal); err != nil {
+		return err
 	}
-	elements := p.image.Bank.Elements
-	options := append(tlv.Encode(emv.TagAIP, app.AIP[:]), tlv.Encode(emv.TagAFL, app.AFL.Bytes())...)
-	if !bytes.Equal(options, elements["emv.9104"]) {
-		return nil, notProven("AIP and AFL are not what was written")
+	if got := append(tlv.Encode(emv.TagAIP, app.AIP[:]), tlv.Encode(emv.TagAFL, app.AFL.Bytes())...); !bytes.Equal(got, r.elements[options]) {
+		return notProven("AIP and AFL are not what was written")
 	}
 	if err := app.ReadRecords(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	sum := sha256.New()
-	read := map[string]bool{}
-	for _, r := range app.Records {
-		name := fmt.Sprintf("emv.%02X%02X", r.SFI, r.Number)
-		if !bytes.Equal(r.Bytes, elements[name]) {
-			return nil, notProven("%v of the payment application is not what was written", r)
-		}
-		read[name] = true
-		sum.Write(r.Bytes)
-	}
-	for name := range elements {
-		if record := len(name) == 8 && name[:5] >= "emv.0" && name[:6] < "emv.1F" && name != "emv.0062"; record && !read[name] {
-			return nil, notProven("%s of the payment application was written, and its AFL does not name it", name)
+	for _, have := range app.Records {
+		if !r.same(fmt.Sprintf("emv.%02X%02X", have.SFI, have.Number), have.Bytes) {
+			return notProven("%v of the payment application is not what was written", have)
 		}
 	}
-	if _, err := app.GetData(ctx, 0x9F4F); !errors.Is(err, emv.ErrNotFound) {
-		return nil, notProven("the payment application keeps a log of transactions")
+	return nil
+}
+
+// same compares one record.
+func (r *records) same(name string, got []byte) bool {
+	r.read[name] = true
+	r.sum.Write(got)
+	return bytes.Equal(got, r.elements[name])
+}
+
+// all fails where a record was written that no AFL led to.
+func (r *records) all() error {
+	for name := range r.elements {
+		if record := len(name) == 8 && name[:5] >= "emv.0" && name[:6] < "emv.1F" && name != "emv.0062"; record && !r.read[name] {
+			return notProven("%s of the payment application was written, and its AFL does not name it", name)
+		}
 	}
-	return sum.Sum(nil), nil
+	return nil
 }
 
 // caKeys is the authority whose certificate the issuer has.

@@ -48,6 +48,15 @@ func (s *tracedSession) Reset(ctx context.Context) error {
 	return err
 }
 
+// resetContactless is ResetContactless of the session that is traced.
+func (s *tracedSession) resetContactless(ctx context.Context, air Antenna) error {
+	err := air.ResetContactless(ctx)
+	if err == nil {
+		s.card.NoteReset(s.ATR(), true)
+	}
+	return err
+}
+
 func (s *tracedSession) watch(ch gp.Channel) gp.Channel { return s.card.Watch(ch) }
 
 // watched has the session's trace told what is inside the secure channels that

@@ -57,11 +57,7 @@ func signedRecords(s *Scheme, c Card) []record {
 }
 
 // otherRecords are the rest but for the certificates.
-func otherRecords(s *Scheme, c Card, chip Verification) ([]record, error) {
-	track2, err := track2Equivalent(s, c, chip)
-	if err != nil {
-		return nil, err
-	}
+func otherRecords(s *Scheme, c Card, chip Verification, track2 []byte) []record {
 	var name, risk []byte
 	name = object(name, 0x57, track2)
 	name = object(name, 0x5F20, []byte(c.Name))
@@ -72,7 +68,7 @@ func otherRecords(s *Scheme, c Card, chip Verification) ([]record, error) {
 	risk = object(risk, 0x9F42, unhex("0"+s.Currency))
 	risk = object(risk, 0x9F44, []byte{byte(s.Exponent)})
 	risk = object(risk, 0x9F08, []byte{0x00, 0x02})
-	return []record{{sfi: 1, number: 1, data: name}, {sfi: 2, number: 2, data: risk}}, nil
+	return []record{{sfi: 1, number: 1, data: name}, {sfi: 2, number: 2, data: risk}}
 }
 
 // certificateRecords are what a terminal authenticates the card with.
@@ -119,10 +115,11 @@ func Elements(s *Scheme, c Card, chip Verification, k Certificates) (map[string]
 	if err := c.check(s); err != nil {
 		return nil, err
 	}
-	records, err := otherRecords(s, c, chip)
+	track2, err := track2Equivalent(s, c, chip)
 	if err != nil {
 		return nil, err
 	}
+	records := otherRecords(s, c, chip, track2)
 	records = append(append(records, signedRecords(s, c)...), certificateRecords(s, k)...)
 	out := map[string][]byte{}
 	last := map[int]int{}
@@ -135,8 +132,11 @@ func Elements(s *Scheme, c Card, chip Verification, k Certificates) (map[string]
 		last[r.sfi] = max(last[r.sfi], r.number)
 	}
 	afl := []byte{1 << 3, 1, byte(last[1]), 0, 2 << 3, 1, byte(last[2]), 1, 3 << 3, 1, byte(last[3]), 0}
+	if s.Contactless {
+		last[1]++
+	}
 	out["emv.0062"] = fileCreation(last)
-	out["emv.9102"] = tlv.Encode(0xA5, fciProprietary(s))
+	out["emv.9102"] = tlv.Encode(0xA5, fciProprietary(s, nil))
 	out["emv.9104"] = object(object(nil, 0x82, s.AIP()), 0x94, afl)
 	out["emv.9010"] = []byte{byte(s.PIN.Tries), byte(s.PIN.Tries)}
 	out["emv.3000"] = object(nil, 0x9F36, []byte{0, 0})
@@ -144,9 +144,8 @@ func Elements(s *Scheme, c Card, chip Verification, k Certificates) (map[string]
 	entry := directoryEntry(s)
 	out["pse.0101"] = tlv.Encode(0x70, entry)
 	out["pse.9102"] = tlv.Encode(0xA5, object(object(nil, 0x88, []byte{1}), 0x5F2D, []byte(s.Language)))
-	if s.Contactless.Enabled {
-		out["emv.9103"], out["emv.9105"] = out["emv.9102"], out["emv.9104"]
-		out["ppse.9102"] = tlv.Encode(0xA5, tlv.Encode(0xBF0C, entry))
+	if s.Contactless {
+		addContactless(out, s, track2, afl)
 	}
 	return out, nil
 }
@@ -164,8 +163,8 @@ func ElementNames(s *Scheme) (names []string) {
 	for i := 3; i <= n; i++ {
 		names = append(names, fmt.Sprintf("emv.03%02X", i))
 	}
-	if s.Contactless.Enabled {
-		names = append(names, "emv.9103", "emv.9105", "ppse.9102")
+	if s.Contactless {
+		names = append(names, contactlessNames...)
 	}
 	return names
 }
@@ -182,9 +181,12 @@ func SecretNames(s *Scheme) []string {
 
 // fciProprietary is what SELECT answers of the application (Book 1, table 45).
 // There is no log entry: the chip keeps no list of transactions.
-func fciProprietary(s *Scheme) []byte {
+func fciProprietary(s *Scheme, pdol []byte) []byte {
 	b := object(nil, 0x50, []byte(s.Label))
 	b = object(b, 0x87, []byte{byte(s.Priority)})
+	if pdol != nil {
+		b = object(b, 0x9F38, pdol)
+	}
 	return object(b, 0x5F2D, []byte(s.Language))
 }
 

@@ -174,7 +174,7 @@ func TestElements(t *testing.T) {
 	for _, how := range [][]string{{"sda", "dda", "cda"}, {"sda"}, {"dda"}} {
 		s := scheme(t)
 		s.Authentication = how
-		s.Contactless.Enabled = len(how) == 1
+		s.Contactless = len(how) == 1
 		k := Certificates{
 			CAIndex: 1, Issuer: make([]byte, 248), IssuerRemainder: make([]byte, 35), IssuerExponent: []byte{1, 0, 1},
 			Static: make([]byte, 247), ICC: make([]byte, 247), ICCExponent: []byte{1, 0, 1},
@@ -289,4 +289,52 @@ func FuzzParseTracks(f *testing.F) {
 		}
 		_ = Compare(Tracks{One: []byte(text), Two: []byte(text)}, []byte(text), text)
 	})
+}
+
+// TestContactlessElements: what is read over the air names nobody, is signed as the
+// rest is, and has the iCVV in its track 2 equivalent data.
+func TestContactlessElements(t *testing.T) {
+	s := scheme(t)
+	k := Certificates{CAIndex: 1, Issuer: make([]byte, 248), IssuerExponent: []byte{3}, Static: make([]byte, 247), ICC: make([]byte, 247), ICCExponent: []byte{3}}
+	c := card("AHMADI/ALI")
+	contact, err := Elements(s, c, Verification{CVV: "327"}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range ContactlessNames() {
+		if contact[n] != nil {
+			t.Errorf("a contact card has %s", n)
+		}
+	}
+	s.Contactless = true
+	e, err := Elements(s, c, Verification{CVV: "327"}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, v := range contact {
+		if n != "emv.0062" && !bytes.Equal(v, e[n]) {
+			t.Errorf("%s is another on a contactless card", n)
+		}
+	}
+	afl, _ := tlv.Find(e["emv.9105"], 0x94)
+	aip, _ := tlv.Find(e["emv.9105"], 0x82)
+	if !bytes.Equal(aip, s.AIP()) || !bytes.Equal(afl[:4], []byte{1 << 3, 2, 2, 0}) || afl[7] != 1 {
+		t.Errorf("AIP %X, AFL %X", aip, afl)
+	}
+	for ; len(afl) > 0; afl = afl[4:] {
+		for n := afl[1]; n <= afl[2]; n++ {
+			r := e[fmt.Sprintf("emv.%02X%02X", afl[0]>>3, n)]
+			if _, named := tlv.Path(r, 0x70, 0x5F20); r == nil || named || bytes.Contains(r, []byte("AHMADI")) {
+				t.Errorf("record %d of file %d: %X", n, afl[0]>>3, r)
+			}
+		}
+	}
+	near, _ := tlv.Path(e["emv.0102"], 0x70, 0x57)
+	far, _ := tlv.Path(e["emv.0101"], 0x70, 0x57)
+	if near == nil || !bytes.Equal(near, far) {
+		t.Errorf("track 2 equivalent data %X", near)
+	}
+	if pdol, ok := tlv.Path(e["emv.9103"], 0xA5, 0x9F38); !ok || len(pdol) != 12 {
+		t.Errorf("PDOL %X", pdol)
+	}
 }

@@ -107,9 +107,9 @@ type Scheme struct {
 	} `yaml:"pin"`
 	Stripe Stripe `yaml:"stripe"`
 
-	Contactless struct {
-		Enabled bool `yaml:"enabled"`
-	} `yaml:"contactless"`
+	// Contactless is the product's choice: the application is offered over the
+	// contactless interface too.
+	Contactless bool `yaml:"-"`
 }
 
 // Stripe is what the magnetic stripe has.

@@ -5,6 +5,7 @@ import (
 	"crypto/des"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"cardbureau/cardio/apdu"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/payment"
 	"cardbureau/personalization/profile"
@@ -24,7 +26,7 @@ var bankImage = sync.OnceValues(func() (map[string][]byte, map[string][]byte) {
 	if err != nil {
 		panic(err)
 	}
-	s := set.Payments["sepah"]
+	s := set.Payment(set.Products["identity-bank-contactless"])
 	day := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 	card := payment.Card{PAN: "5892100000000016", Sequence: 1, Name: "AHMADI/ALI", Effective: day, Expiry: day.AddDate(5, 0, 0)}
 	k := payment.Certificates{
@@ -79,5 +81,36 @@ func TestBetweenApplications(t *testing.T) {
 	}
 	if se.Step != "virtual-payment/proof" {
 		t.Errorf("the first proof is %s", se.Step)
+	}
+}
+
+// TestInterfaces: a contact card has no PPSE, and nothing of the bank's answers over
+// the contactless interface; a contactless one has both directories, each where it
+// belongs.
+func TestInterfaces(t *testing.T) {
+	const pse, ppse, app = "315041592E5359532E4444463031", "325041592E5359532E4444463031", "F0000003641010"
+	set := shippedSet(t)
+	for name, want := range map[string][2]map[string]apdu.StatusWord{ // over contacts, and over the air
+		"identity-bank":             {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
+		"identity-bank-kmc":         {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
+		"identity-bank-contactless": {{pse: 0x9000, ppse: 0x9000, app: 0x9000}, {pse: 0x6A82, ppse: 0x9000, app: 0x9000}},
+	} {
+		p := newProduct(t, set, name)
+		if err := p.run.Execute(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, reset := range []func() []byte{p.chip.Reset, p.chip.ResetContactless} {
+			for aid, sw := range want[i] {
+				reset()
+				name, err := hex.DecodeString(aid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := apdu.Send(t.Context(), p.chip, apdu.Command{INS: 0xA4, P1: 4, Data: name, Ne: 256})
+				if err != nil || got.SW != sw {
+					t.Errorf("interface %d, %s: %v, %v, want %v", i, aid, got.SW, err, sw)
+				}
+			}
+		}
 	}
 }

@@ -48,6 +48,7 @@ func (s *Set) checkChip(d *document, chip *Chip) Problems {
 		c.keySet(s, chip, name, &k)
 		chip.Keys[name] = k
 	}
+	c.domains(chip)
 	l := chip.Limits
 	if l.CommandData < 32 || l.CommandData > apdu.MaxExtendedData {
 		c.bad("$.limits.commandData", "commandData must be 32 to 65535 bytes")
@@ -195,7 +196,7 @@ func (c *checker) keySet(s *Set, chip *Chip, name string, k *KeySet) {
 		c.bad(at+".diversification", "key set %s: diversification %q is not known%s", name, k.Diversification, suggest(k.Diversification, keys(s.Diversifications)))
 	}
 	if !masterKey.MatchString(k.Set) {
-		c.bad(at+".set", "key set %s: set %q names no card master key: write its role and version, as cmk.issuer/1", name, k.Set)
+		c.bad(at+".set", "key set %s: set %q names no card master key: write its role and version, as cmk.issuer/1, or kmc/1 of a bank's", name, k.Set)
 	}
 	if text := c.doc.text(at + ".version"); text != "" && strings.Contains("123456789", text[:1]) {
 		c.bad(at+".version", "key set %s: write the version in hexadecimal, 0x%02X for %s", name, k.Version, text)
@@ -204,7 +205,7 @@ func (c *checker) keySet(s *Set, chip *Chip, name string, k *KeySet) {
 }
 
 // masterKey is the role and version of a master of card keys.
-var masterKey = regexp.MustCompile(`^cmk\.[a-z0-9][a-z0-9.-]*/[0-9A-Za-z-]+$`)
+var masterKey = regexp.MustCompile(`^(cmk\.[a-z0-9][a-z0-9.-]*|kmc(\.[a-z0-9][a-z0-9.-]*)?)/[0-9A-Za-z-]+$`)
 
 // diversifies checks that the template makes keys of the set's size, three that
 // differ, and others for other cards.

@@ -72,10 +72,16 @@ func (c *checker) onChip(at string, chip *Chip, a *Applet) {
 		case known != "" && a.Plaintext == "" && st.sends():
 			c.bad(at, "step %q of applet %s sends personal data under key set %q, which every card of chip %s shares: put the issuer's keys first", st.ID, a.Name, known, chip.Name)
 		}
+		if st.OpenChannel != nil {
+			c.ownKeys(at, chip, a, st)
+		}
 		for _, name := range st.keySets() {
 			if _, ok := chip.Keys[name]; !ok {
 				c.bad(at, "step %q of applet %s uses key set %q, which chip %s does not have%s", st.ID, a.Name, name, chip.Name, suggest(name, keys(chip.Keys)))
 			}
+		}
+		if st.InstallApplet != nil && chip.domainOf(a.AID) != nil {
+			c.bad(at, "step %q of applet %s installs what the maker of chip %s has installed (virtual: domains: instances): leave the step out", st.ID, a.Name, chip.Name)
 		}
 		if pk := st.PutKey; pk != nil && chip.Keys[pk.With].Version == 0 {
 			c.bad(at, "step %q of applet %s puts key set %q, which has no version of its own on chip %s", st.ID, a.Name, pk.With, chip.Name)

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cardbureau/personalization/payment"
@@ -105,12 +106,15 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 		}
 	}
 	if p.Payment == "" {
+		if p.Contactless {
+			c.bad("$.contactless", "contactless is the bank application's: say payment, or leave it out")
+		}
 		if app != nil {
 			c.bad("$.applications", "applet %s is a payment application: say which scheme it is of, payment: %s", app.Name, joined(keys(s.Payments)))
 		}
 		return
 	}
-	scheme := s.Payments[p.Payment]
+	scheme := s.Payment(p)
 	switch {
 	case scheme == nil && s.broken[p.Payment]:
 		return
@@ -125,12 +129,21 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 	}
 	made := map[string]bool{}
 	for _, name := range payment.ElementNames(scheme) {
-		if made[name] = true; !written[name] {
+		made[name] = true
+		switch {
+		case written[name]:
+		case slices.Contains(payment.ContactlessNames(), name):
+			c.bad("$.contactless", "a contactless product has %s, and no step writes it: take a payment applet that does, and list one of PPSE before it", name)
+		default:
 			c.bad("$.payment", "scheme %s makes %s, and no step writes it", scheme.Name, name)
 		}
 	}
 	for _, name := range keys(written) {
-		if grouping.MatchString(name) && !made[name] && !c.optional(applets, name) {
+		switch {
+		case !grouping.MatchString(name) || made[name] || c.optional(applets, name):
+		case slices.Contains(payment.ContactlessNames(), name):
+			c.bad("$.contactless", "a step writes %s, and the product is not contactless: say contactless: true, or leave the applet out", name)
+		default:
 			c.bad("$.payment", "a step writes %s, which scheme %s does not make", name, scheme.Name)
 		}
 	}

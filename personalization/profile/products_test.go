@@ -16,6 +16,7 @@ import (
 	"cardbureau/cardio/virtual/nvm"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/line/rehearsal"
+	"cardbureau/personalization/payment"
 	"cardbureau/personalization/profile"
 )
 
@@ -179,7 +180,16 @@ func newProduct(t testing.TB, set *profile.Set, name string) *product {
 	for _, a := range p.Applications {
 		applets = append(applets, set.Applets[a.Applet])
 	}
-	return newCard(t, set.ProductChip(p), applets...)
+	out := newCard(t, set.ProductChip(p), applets...)
+	if !p.Contactless {
+		out.run.Element = func(name string) ([]byte, error) {
+			if slices.Contains(payment.ContactlessNames(), name) {
+				return nil, profile.ErrNoElement
+			}
+			return elementOf(name)
+		}
+	}
+	return out
 }
 
 // newCard is an applet's card on a software card that plays the chip, at once.
@@ -188,8 +198,10 @@ func newCard(t testing.TB, profiled *profile.Chip, applets ...*profile.Applet) *
 	quick := *profiled
 	quick.Timing.Command, quick.Timing.Byte = 0, 0
 	chip := &quick
-	key := versionKey(chip.Keys["transport"].Version)
-	blank, err := rehearsal.BlankWith(chip, 1, 1, virtual.Keys{ENC: key, MAC: key, DEK: key})
+	blank, err := rehearsal.BlankWith(chip, 1, 1, func(set profile.KeySet, _ []byte) (virtual.Keys, error) {
+		key := versionKey(set.Version)
+		return virtual.Keys{ENC: key, MAC: key, DEK: key}, nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +249,7 @@ func (c t0Card) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 func (p *product) holds() map[string][]byte {
 	out := p.mem.Dump()
 	for k := range out {
-		if strings.HasPrefix(k, "chip/count/") {
+		if strings.HasPrefix(k, "chip/count/") || strings.HasPrefix(k, "sd:") && strings.Contains(k, "/count/") {
 			delete(out, k)
 		}
 	}

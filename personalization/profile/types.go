@@ -22,6 +22,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"cardbureau/cardio/gp"
+	"cardbureau/personalization/payment"
 )
 
 // Hex is a byte string written as hexadecimal digits.
@@ -127,6 +128,27 @@ type Virtual struct {
 	// whose load file alone is on it.
 	Installed []string `yaml:"installed"`
 	Carries   []string `yaml:"carries"`
+	// Domains are security domains that the card comes with, beside the card
+	// manager.
+	Domains []VirtualDomain `yaml:"domains"`
+}
+
+// VirtualDomain is a security domain of a software card with what the maker has
+// installed in it: what EMV CPS 1.1 section 2 calls pre-personalization. Channels
+// with its applications have its keys.
+type VirtualDomain struct {
+	AID  Hex    `yaml:"aid"`
+	Keys string `yaml:"keys"` // the chip's key set that it has, which says the protocol
+	// KMCID is the first 6 bytes of KEYDATA, the identifier of the master key
+	// (EMV CPS 1.1 table 6); the chip's serial number, 4 bytes, follows.
+	KMCID     Hex               `yaml:"kmcId"`
+	Instances []VirtualInstance `yaml:"instances"`
+}
+
+// VirtualInstance is an application that a maker has installed.
+type VirtualInstance struct {
+	Applet string `yaml:"applet"` // software applet, as in installed
+	AID    Hex    `yaml:"aid"`
 }
 
 // KeySet names a set of card keys: ENC, MAC and DEK of one version,
@@ -261,6 +283,8 @@ type Product struct {
 	// Payment names the payment scheme of the bank application; empty: the product
 	// has none.
 	Payment string `yaml:"payment"`
+	// Contactless offers the bank application over the contactless interface too.
+	Contactless bool `yaml:"contactless"`
 
 	file string
 }
@@ -300,6 +324,18 @@ func (s *Set) Plaintext(p *Product) (out []string) {
 		}
 	}
 	return out
+}
+
+// Payment is the payment scheme of a product, with what the product has chosen of
+// it; nil: it has none.
+func (s *Set) Payment(p *Product) *payment.Scheme {
+	scheme := s.Payments[p.Payment]
+	if scheme == nil {
+		return nil
+	}
+	chosen := *scheme
+	chosen.Contactless = p.Contactless
+	return &chosen
 }
 
 // Identity is the product's identity application; nil: it has none.

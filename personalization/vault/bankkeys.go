@@ -52,6 +52,9 @@ func (s *Service) makeBankKeys(ctx context.Context, in *ProvisionRequest) error 
 			all = append(all, wanted{role, des}, wanted{role + RoleAES, aes})
 		}
 		all = append(all, wanted{RolePVK, des}, wanted{RoleZPK, des})
+		if s.token.Capabilities().Has(hsm.CanDES3) {
+			all = append(all, wanted{RoleKMC, func(l string) error { return s.token.GenerateDES3(ctx, l, 16, options(hsm.UseDerive)) }})
+		}
 	}
 	for _, w := range all {
 		l, err := roleLabel(w.role, "1")

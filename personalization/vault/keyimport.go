@@ -66,9 +66,13 @@ var exchangedRoles = map[string]exchanged{
 	RoleSIMTransport + RoleDES3: {'T', []int{16, 24}, []string{"K0"}, "BDN", hsm.UseEncrypt},
 }
 
-// exchangedRole finds how keys of a role come in: those above, and the transport
-// masters of a card vendor (cmk.<vendor>, cmk.<vendor>-des).
+// exchangedRole finds how keys of a role come in: those above, the bank's masters of
+// personalization keys (kmc, kmc.<name>), and the transport masters of a card vendor
+// (cmk.<vendor>, cmk.<vendor>-des).
 func exchangedRole(role string) (exchanged, error) {
+	if role == RoleKMC || strings.HasPrefix(role, RoleKMC+".") {
+		return exchanged{'T', []int{16}, []string{"E5"}, "XN", hsm.UseDerive}, nil
+	}
 	if e, ok := exchangedRoles[role]; ok {
 		return e, nil
 	}

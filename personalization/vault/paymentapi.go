@@ -14,6 +14,7 @@ const (
 	RoleAES          = "-aes"         // ends the roles of those that are AES keys
 	RoleCVK          = "cvk"          // card verification key, A ‖ B
 	RoleCVKLeft      = "cvk.left"     // its first part twice, with which the token does single DES
+	RoleKMC          = "kmc"          // master of the keys by which payment applications are personalized (EMV CPS), 3DES of two parts
 	RolePVK          = "pvk"          // PIN verification key, of PVV and offset
 	RoleZPK          = "zpk"          // zone PIN key with the bank's host
 	RoleEMVIssuer    = "emv.issuer"   // the issuer's RSA key

@@ -5,8 +5,10 @@
 // secure channel or after INSTALL [for personalization].
 //
 // It is strict: what an issuer's card would refuse is refused, with the standard's
-// status word. It keeps no list of transactions. It has no contactless protocol of
-// its own: over it the same commands come.
+// status word. It keeps no list of transactions. Over the contactless interface the
+// same commands come (EMV Contactless Book B, section 3.3, and the EMV mode of
+// transactions); an instance answers there only if it was personalized for it, with
+// its own file control information, AIP and AFL.
 //
 // Its cryptography is its own: the host's packages are not imported, so that the
 // two cannot share a mistake.
@@ -83,11 +85,14 @@ func (a *Applet) Select(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWor
 	if cmd.INS == 0 {
 		return nil, apdu.SWSuccess
 	}
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	if m.flag(cardBlocked) {
 		return nil, apdu.SWFunctionNotSupported
 	}
-	proprietary := m.Get(key(dgiFCI))
+	if complete(e) && m.radio && !m.contactless() {
+		return nil, apdu.SWFileNotFound // it is not there for this interface
+	}
+	proprietary := m.Get(key(m.fci()))
 	if !complete(e) || proprietary == nil {
 		proprietary = tlv.Encode(0xA5, nil)
 	}
@@ -108,7 +113,7 @@ func (a *Applet) Process(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWo
 	if !complete(e) || cmd.INS == insInitializeUpdate || cmd.INS == insStoreData || cmd.INS == insExternalAuthenticate && cmd.CLA == 0x84 {
 		return a.personalize(e, cmd)
 	}
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	if m.flag(cardBlocked) {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}

@@ -66,7 +66,7 @@ func FuzzStoreData(f *testing.F) {
 			}
 			b = b[n:]
 		}
-		if e.life == LifeCyclePersonalized && !whole(memory{e.Memory()}) {
+		if e.life == LifeCyclePersonalized && !whole(memory{e.Memory(), false}) {
 			t.Fatal("completed without content")
 		}
 	})

@@ -10,7 +10,7 @@ import (
 // externalAuthenticate checks the issuer's answer to an ARQC (Book 2, section
 // 8.2; Book 3, section 6.5.4), once a transaction.
 func (a *Applet) externalAuthenticate(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	if cmd.P1 != 0 || cmd.P2 != 0 {
 		return apdu.SWIncorrectP1P2
 	}

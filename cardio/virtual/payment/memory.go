@@ -5,12 +5,46 @@ import (
 	"fmt"
 
 	"cardbureau/cardio/tlv"
+	"cardbureau/cardio/virtual"
 	"cardbureau/cardio/virtual/nvm"
 )
 
 // memory is what lasts. Data groupings lie under "dgi/", what changes in use
 // under "count/".
-type memory struct{ nvm.Space }
+type memory struct {
+	nvm.Space
+	radio bool // the command came over the contactless interface
+}
+
+func memoryOf(e virtual.Env) memory {
+	r, ok := e.(virtual.Radio)
+	return memory{e.Memory(), ok && r.Contactless()}
+}
+
+// fci and options are the groupings that count on the interface in use.
+func (m memory) fci() uint16 {
+	if m.radio && m.Get(key(dgiFCINear)) != nil {
+		return dgiFCINear
+	}
+	return dgiFCI
+}
+
+func (m memory) options() uint16 {
+	if m.radio {
+		return dgiOptionsNr
+	}
+	return dgiOptions
+}
+
+// contactless reports whether the instance is one for the contactless interface:
+// an application with data for it, or PPSE.
+func (m memory) contactless() bool {
+	if m.Get(key(dgiOptions)) != nil {
+		return m.Get(key(dgiOptionsNr)) != nil
+	}
+	_, ok := tlv.Path(m.Get(key(dgiFCI)), 0xA5, 0xBF0C)
+	return ok
+}
 
 // Counters and flags that last.
 const (
@@ -74,9 +108,10 @@ func (m memory) inRecords(tag tlv.Tag) []byte {
 	return nil
 }
 
-// records lists the records that the application file locator names.
+// records lists the records that the application file locator of the interface in
+// use names.
 func (m memory) records() (ids []uint16) {
-	afl := m.object(dgiOptions, 0x94)
+	afl := m.object(m.options(), 0x94)
 	for ; len(afl) >= 4; afl = afl[4:] {
 		for n := int(afl[1]); n <= int(afl[2]); n++ {
 			ids = append(ids, uint16(afl[0]>>3)<<8|uint16(n))

@@ -24,11 +24,11 @@ func (a *Applet) getChallenge(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Sta
 // verify checks the offline PIN (Book 3, section 6.5.12): 80 plain, 88 enciphered
 // with the challenge of the command before.
 func (a *Applet) verify(e virtual.Env, cmd apdu.Command, challenge []byte) apdu.StatusWord {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	if cmd.P1 != 0 || cmd.P2 != 0x80 && cmd.P2 != 0x88 {
 		return apdu.SWIncorrectP1P2
 	}
-	if a.stage != initiated {
+	if a.stage != initiated || m.radio { // no PIN goes through the air
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
 	tries := m.number(pinTries)

@@ -11,7 +11,7 @@ import (
 // script takes an issuer's command (Book 3, section 6.5; Book 2, section 9). A
 // wrong MAC ends scripts for the transaction; every right one is counted.
 func (a *Applet) script(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	switch cmd.INS {
 	case insApplicationBlock, insApplicationUnblock, insCardBlock, insPINChange, insPutData, insUpdateRecord:
 	default:
@@ -228,9 +228,11 @@ func (m memory) updateRecord(cmd apdu.Command, data []byte) apdu.StatusWord {
 	if m.Get(key(id)) == nil {
 		return apdu.SWRecordNotFound
 	}
-	for afl := m.object(dgiOptions, 0x94); len(afl) >= 4; afl = afl[4:] {
-		if afl[0]>>3 == sfi && cmd.P1 >= afl[1] && cmd.P1 < afl[1]+afl[3] {
-			return apdu.SWConditionsOfUseNotSatisfied // signed: it would not be authentic any more
+	for _, options := range []uint16{dgiOptions, dgiOptionsNr} {
+		for afl := m.object(options, 0x94); len(afl) >= 4; afl = afl[4:] {
+			if afl[0]>>3 == sfi && cmd.P1 >= afl[1] && cmd.P1 < afl[1]+afl[3] {
+				return apdu.SWConditionsOfUseNotSatisfied // signed: it would not be authentic any more
+			}
 		}
 	}
 	if _, ok := shaped(id, data); !ok {

@@ -174,7 +174,7 @@ func (a *Applet) take(e virtual.Env, id uint16, value []byte, enciphered bool) a
 		}
 		value = plain
 	}
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	value, ok := shaped(id, value)
 	if !ok {
 		return apdu.SWWrongData
@@ -246,7 +246,7 @@ func shaped(id uint16, value []byte) ([]byte, bool) {
 
 // finish checks everything together and ends personalization.
 func finish(e virtual.Env) apdu.StatusWord {
-	m := memory{e.Memory()}
+	m := memory{e.Memory(), false}
 	if !whole(m) {
 		return apdu.SWConditionsOfUseNotSatisfied
 	}
@@ -273,18 +273,8 @@ func whole(m memory) bool {
 	if len(aip) != 2 || len(afl) == 0 || len(afl)%4 != 0 {
 		return false
 	}
-	for _, id := range m.records() {
-		if m.Get(key(id)) == nil {
-			return false
-		}
-	}
-	if (m.Get(key(dgiFCINear)) == nil) != (m.Get(key(dgiOptionsNr)) == nil) {
-		return false // the contactless application has both or neither
-	}
-	for _, tag := range []tlv.Tag{0x5A, 0x5F24, 0x8C, 0x8D} { // mandatory (Book 3, table 26)
-		if m.inRecords(tag) == nil {
-			return false
-		}
+	if !wholeRecords(m) || !wholeContactless(m) {
+		return false
 	}
 	for _, tag := range []tlv.Tag{0x9F0D, 0x9F0E, 0x9F0F} { // the issuer's action codes
 		if len(m.object(dgiCard, tag)) != 5 {
@@ -312,6 +302,35 @@ func whole(m memory) bool {
 		}
 	}
 	return aip[0]&aipSDA == 0 || m.inRecords(0x93) != nil
+}
+
+// wholeRecords: the records that the AFL of the interface names are there, and in
+// them what is mandatory (Book 3, table 26).
+func wholeRecords(m memory) bool {
+	for _, id := range m.records() {
+		if m.Get(key(id)) == nil {
+			return false
+		}
+	}
+	for _, tag := range []tlv.Tag{0x5A, 0x5F24, 0x8C, 0x8D} {
+		if m.inRecords(tag) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// wholeContactless: the contactless application has file control information and
+// options of its own, or neither; its AIP is the one that the signatures are over,
+// and its AFL stands to what the contact one was held to.
+func wholeContactless(m memory) bool {
+	near := memory{m.Space, true}
+	if m.Get(key(dgiOptionsNr)) == nil {
+		return m.Get(key(dgiFCINear)) == nil
+	}
+	afl := near.object(dgiOptionsNr, 0x94)
+	return m.Get(key(dgiFCINear)) != nil && len(afl) > 0 && len(afl)%4 == 0 &&
+		bytes.Equal(near.object(dgiOptionsNr, 0x82), m.object(dgiOptions, 0x82)) && wholeRecords(near)
 }
 
 // wholeDirectory: PSE's FCI names the file of its entries (88), PPSE's holds

@@ -72,7 +72,7 @@ func TestPersonalizationWays(t *testing.T) {
 // TestDirectories: PSE with its record, PPSE with its entries.
 func TestDirectories(t *testing.T) {
 	b := blank(t, virtual.TripleDES)
-	r, _ := insert(t, nvm.InMemory(), &b)
+	r, chip := insert(t, nvm.InMemory(), &b)
 	entry := tlv.Encode(0x61, tlv.Encode(0x4F, unhex(t, AID)), tlv.Encode(0x50, []byte("BANK SEPAH")), tlv.Encode(0x87, []byte{1}))
 	for aid, list := range map[string][]grouping{
 		PSE:  {{id: 0x0101, value: tlv.Encode(0x70, entry)}, {id: dgiFCI, value: tlv.Encode(0xA5, []byte{0x88, 1, 1})}, {id: dgiComplete}},
@@ -100,6 +100,12 @@ func TestDirectories(t *testing.T) {
 			r.want(apdu.SWInstructionNotSupported, cla, ins, 0, 0x80, make([]byte, 8))
 		}
 	}
+	chip.ResetContactless()
+	r.want(apdu.SWFileNotFound, 0, 0xA4, 4, 0, unhex(t, PSE))
+	if fci := r.choose(PPSE); !bytes.Contains(fci, entry) {
+		t.Errorf("PPSE %X", fci)
+	}
+	chip.Reset()
 	r.choose(PSE)
 	if got := r.want(apdu.SWSuccess, 0, insReadRecord, 1, 1<<3|4, nil); string(got) != string(tlv.Encode(0x70, entry)) {
 		t.Errorf("directory record %X", got)

@@ -3,6 +3,7 @@ package payment
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
@@ -12,6 +13,7 @@ import (
 // transaction is what the chip knows of the transaction that it is in.
 type transaction struct {
 	arqc       []byte // of the first GENERATE AC
+	pdol       []byte // what GET PROCESSING OPTIONS carried
 	cdol1      []byte // what the first GENERATE AC carried
 	first      byte   // what the first GENERATE AC gave: 00 AAC, 01 TC, 10 ARQC
 	dda, cda   bool
@@ -36,14 +38,17 @@ func (m memory) keys() (s suite, ac, smi, smc []byte) {
 // zeros (Book 2, A1.3.1).
 func (m memory) sessionAC() []byte { return append(m.bytes2(atc), 0, 0, 0, 0, 0, 0) }
 
-// getProcessingOptions begins a transaction (Book 3, section 6.5.8). There is no
-// PDOL. After 65,535 transactions the application is at its end.
+// getProcessingOptions begins a transaction (Book 3, section 6.5.8), with the
+// values that the PDOL of the interface asks for. After 65,535 transactions the
+// application is at its end.
 func (a *Applet) getProcessingOptions(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
+	pdol, _ := tlv.Path(m.Get(key(m.fci())), 0xA5, 0x9F38)
+	list, err := tlv.Parse(cmd.Data)
 	switch {
 	case cmd.P1 != 0 || cmd.P2 != 0:
 		return nil, apdu.SWIncorrectP1P2
-	case !bytes.Equal(cmd.Data, []byte{0x83, 0x00}):
+	case err != nil || len(list) != 1 || list[0].Tag != 0x83 || len(list[0].Value) != dolLength(pdol):
 		return nil, apdu.SWWrongData
 	case a.stage != selected:
 		return nil, apdu.SWConditionsOfUseNotSatisfied
@@ -53,8 +58,8 @@ func (a *Applet) getProcessingOptions(e virtual.Env, cmd apdu.Command) ([]byte, 
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	m.setNumber(atc, n+1)
-	a.stage, a.trans = initiated, transaction{}
-	return tlv.Encode(0x77, m.Get(key(dgiOptions))), apdu.SWSuccess
+	a.stage, a.trans = initiated, transaction{pdol: bytes.Clone(list[0].Value)}
+	return tlv.Encode(0x77, m.Get(key(m.options()))), apdu.SWSuccess
 }
 
 func (a *Applet) readRecord(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
@@ -65,8 +70,12 @@ func (a *Applet) readRecord(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 	if len(cmd.Data) > 0 {
 		return nil, apdu.SWWrongLength
 	}
-	m := memory{e.Memory()}
-	if b := m.Get(key(uint16(sfi)<<8 | uint16(cmd.P1))); b != nil {
+	m := memoryOf(e)
+	id := uint16(sfi)<<8 | uint16(cmd.P1)
+	if m.radio && !slices.Contains(m.records(), id) {
+		return nil, apdu.SWRecordNotFound // over the air, nothing that the AFL does not name
+	}
+	if b := m.Get(key(id)); b != nil {
 		return b, apdu.SWSuccess
 	}
 	if m.Get(key(uint16(sfi)<<8|1)) == nil {
@@ -78,7 +87,7 @@ func (a *Applet) readRecord(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 // getData gives counters (Book 3, section 6.5.7). There is no transaction log, so
 // no log format either.
 func (a *Applet) getData(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	if len(cmd.Data) > 0 {
 		return nil, apdu.SWWrongLength
 	}
@@ -116,14 +125,14 @@ func dynamicNumber(e virtual.Env, m memory) []byte {
 
 // internalAuthenticate is dynamic data authentication (Book 2, section 6.5).
 func (a *Applet) internalAuthenticate(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	if cmd.P1 != 0 || cmd.P2 != 0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	if a.stage != initiated {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
-	if m.object(dgiOptions, 0x82)[0]&aipDDA == 0 {
+	if m.object(m.options(), 0x82)[0]&aipDDA == 0 {
 		return nil, apdu.SWInstructionNotSupported
 	}
 	if ddol := m.inRecords(0x9F49); ddol != nil && len(cmd.Data) != dolLength(ddol) || len(cmd.Data) < 4 {
@@ -148,7 +157,7 @@ const (
 
 // generateAC is both GENERATE ACs of a transaction (Book 3, section 6.5.5).
 func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
-	m := memory{e.Memory()}
+	m := memoryOf(e)
 	want := cmd.P1 & 0xC0
 	if cmd.P2 != 0 || cmd.P1&^(0xC0|wantCDA) != 0 || want == 0xC0 {
 		return nil, apdu.SWIncorrectP1P2
@@ -166,7 +175,7 @@ func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 	if len(cmd.Data) != dolLength(list) {
 		return nil, apdu.SWWrongLength
 	}
-	if cmd.P1&wantCDA != 0 && m.object(dgiOptions, 0x82)[0]&aipCDA == 0 {
+	if cmd.P1&wantCDA != 0 && m.object(m.options(), 0x82)[0]&aipCDA == 0 {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	var give byte
@@ -239,7 +248,7 @@ func (a *Applet) cryptogram(e virtual.Env, m memory, give byte, combined bool, d
 	second := a.stage == online
 	iad := a.issuerData(m, give, second)
 	s, master, _, _ := m.keys()
-	message := append(append(append(bytes.Clone(data), m.object(dgiOptions, 0x82)...), m.bytes2(atc)...), iad...)
+	message := append(append(append(bytes.Clone(data), m.object(m.options(), 0x82)...), m.bytes2(atc)...), iad...)
 	ac := s.mac(s.session(master, m.sessionAC()), message)
 	switch {
 	case give == typeARQC:
@@ -263,7 +272,7 @@ func (a *Applet) cryptogram(e virtual.Env, m memory, give byte, combined bool, d
 		panic(err)
 	}
 	number := dynamicNumber(e, m)
-	parts := [][]byte{a.trans.cdol1}
+	parts := [][]byte{a.trans.pdol, a.trans.cdol1}
 	if second {
 		parts = append(parts, data)
 	}

@@ -64,27 +64,27 @@ func NewCard(mem *nvm.Memory) (vpcd.Card, error) {
 }
 
 // Blank describes a software blank of a software chip's profile, with the
-// transport keys that the vault derives for it: development keys only. The caller
-// zeroes its keys.
+// keys that the vault derives for it: development keys only. The caller zeroes
+// them.
 func Blank(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uint16, number uint32) (virtual.Blank, error) {
 	if !chip.IsVirtual() {
 		return virtual.Blank{}, fmt.Errorf("chip %s is no software card: only its maker makes blanks of it", chip.Name)
 	}
-	serial := serialOf(chip, batch, number)
-	kdd := serial.Bytes()
-	set := chip.Keys["transport"]
-	keys, err := v.BlankKeys(ctx, vault.BlankKeysRequest{
-		KeySet: set.Set, Diversification: set.Template(), KeyType: set.Type, KeyBits: set.Bits, KeyDiversificationData: kdd[:],
+	return BlankWith(chip, batch, number, func(set profile.KeySet, kdd []byte) (virtual.Keys, error) {
+		keys, err := v.BlankKeys(ctx, vault.BlankKeysRequest{
+			KeySet: set.Set, Diversification: set.Template(), KeyType: set.Type, KeyBits: set.Bits, KeyDiversificationData: kdd,
+		})
+		if err != nil {
+			return virtual.Keys{}, fmt.Errorf("blank %s: %w", serialOf(chip, batch, number), err)
+		}
+		return virtual.Keys{ENC: keys.ENC, MAC: keys.MAC, DEK: keys.DEK}, nil
 	})
-	if err != nil {
-		return virtual.Blank{}, fmt.Errorf("blank %s: %w", serial, err)
-	}
-	blank, err := BlankWith(chip, batch, number, virtual.Keys{ENC: keys.ENC, MAC: keys.MAC, DEK: keys.DEK})
-	if err != nil {
-		keys.Zero()
-	}
-	return blank, err
 }
+
+// KeysOf gives the keys of a software blank for one of its chip's key sets;
+// BlankWith says their version and type. kdd is what they are diversified over,
+// 10 bytes.
+type KeysOf func(set profile.KeySet, kdd []byte) (virtual.Keys, error)
 
 func serialOf(chip *profile.Chip, batch uint16, number uint32) virtual.Serial {
 	s := virtual.NewSerial(batch, number)
@@ -96,14 +96,23 @@ func serialOf(chip *profile.Chip, batch uint16, number uint32) virtual.Serial {
 // BlankWith describes a software blank that plays a chip as its profile says:
 // answer to reset, protocol and options, quirks, timing, initial key version. Of a
 // chip that is no software card it carries the software LDS applet, to try the
-// profile on. The keys' version and type are those of the profile's transport keys.
-func BlankWith(chip *profile.Chip, batch uint16, number uint32, keys virtual.Keys) (virtual.Blank, error) {
-	set := chip.Keys["transport"]
-	keys.Version, keys.Type = set.Version, keyTypes[set.Type]
-	blank := virtual.Blank{
-		Serial: serialOf(chip, batch, number), Keys: keys,
+// profile on. Where it fails, keys that it had been given are zeroed.
+func BlankWith(chip *profile.Chip, batch uint16, number uint32, keys KeysOf) (blank virtual.Blank, err error) {
+	defer func() {
+		if err != nil {
+			blank.ZeroKeys()
+			blank = virtual.Blank{}
+		}
+	}()
+	set, serial := chip.Keys["transport"], serialOf(chip, batch, number)
+	kdd := serial.Bytes()
+	blank = virtual.Blank{
+		Serial:   serial,
 		Protocol: chip.Protocol().SCP, SCP: chip.Protocol().I, ISD: chip.GlobalPlatform.ISD,
 		Timing: virtual.Timing{PerCommand: chip.Timing.Command, PerByte: chip.Timing.Byte},
+	}
+	if blank.Keys, err = keysOf(keys, set, kdd[:]); err != nil {
+		return blank, err
 	}
 	has := chip.Virtual
 	if has == nil {
@@ -122,7 +131,7 @@ func BlankWith(chip *profile.Chip, batch uint16, number uint32, keys virtual.Key
 	for _, name := range append(append([]string{}, has.Installed...), has.Carries...) {
 		a, ok := applets[name]
 		if !ok {
-			return virtual.Blank{}, fmt.Errorf("chip %s: there is no software applet %q", chip.Name, name)
+			return blank, fmt.Errorf("chip %s: there is no software applet %q", chip.Name, name)
 		}
 		blank.LoadFiles = append(blank.LoadFiles, virtual.LoadFile{AID: aid(a.file), Version: a.version, Modules: [][]byte{aid(a.module)}})
 	}
@@ -132,7 +141,43 @@ func BlankWith(chip *profile.Chip, batch uint16, number uint32, keys virtual.Key
 			AID: aid(a.module), Module: aid(a.module), LoadFile: aid(a.file), Privileges: a.privileges,
 		})
 	}
+	for _, d := range has.Domains {
+		if err := addDomain(&blank, chip, d, keys); err != nil {
+			return blank, fmt.Errorf("chip %s: %w", chip.Name, err)
+		}
+	}
 	return blank, nil
+}
+
+func keysOf(keys KeysOf, set profile.KeySet, kdd []byte) (virtual.Keys, error) {
+	k, err := keys(set, kdd)
+	k.Version, k.Type = set.Version, keyTypes[set.Type]
+	return k, err
+}
+
+// addDomain adds a security domain of the maker's with what is installed in it.
+func addDomain(blank *virtual.Blank, chip *profile.Chip, d profile.VirtualDomain, keys KeysOf) error {
+	set, protocol := chip.Keys[d.Keys], chip.ProtocolOf(d.Keys)
+	kdd := blank.Serial.Bytes()
+	domain := virtual.SecurityDomain{AID: d.AID, Protocol: protocol.SCP, SCP: protocol.I}
+	if len(d.KMCID) > 0 {
+		copy(kdd[:], d.KMCID)
+		copy(kdd[len(d.KMCID):], blank.Serial.Number[:])
+		domain.KeyData = kdd[:]
+	}
+	var err error
+	if domain.Keys, err = keysOf(keys, set, kdd[:]); err != nil {
+		return err
+	}
+	blank.Domains = append(blank.Domains, domain)
+	for _, i := range d.Instances {
+		a, ok := applets[i.Applet]
+		if !ok {
+			return fmt.Errorf("there is no software applet %q", i.Applet)
+		}
+		blank.Applications = append(blank.Applications, virtual.Installation{AID: i.AID, Module: aid(a.module), LoadFile: aid(a.file), Domain: d.AID})
+	}
+	return nil
 }
 
 // initialVersion is the version of the initial keys of some chips.

@@ -50,7 +50,7 @@ func NewTray(ctx context.Context, v *vault.Client, chip *profile.Chip, batch uin
 		}
 		mem := nvm.InMemory()
 		err = virtual.Manufacture(mem, blank)
-		blank.Keys.Zero()
+		blank.ZeroKeys()
 		if err != nil {
 			return nil, err
 		}
@@ -112,6 +112,8 @@ type Reader struct {
 	card *Card
 	// Encoder is beside the reader: tests make it fail.
 	Encoder *encoder.Encoder
+	// ContactsOnly: it is no dual interface reader.
+	ContactsOnly bool
 	// Wrap puts something between line and chip, such as a fault or a counter;
 	// nil: nothing.
 	Wrap func(*virtual.Chip) apdu.Card
@@ -172,6 +174,9 @@ func (r *Reader) Present(ctx context.Context) (line.Session, error) {
 	}
 	device.Swipe = 300 * time.Millisecond // a card that lies there answers at once
 	s.encoder = device
+	if !r.ContactsOnly {
+		return &dual{s}, nil
+	}
 	return s, nil
 }
 
@@ -201,6 +206,15 @@ func (s *session) ATR() []byte { return s.chip.ATR() }
 
 func (s *session) Reset(context.Context) error {
 	s.chip.Reset()
+	return nil
+}
+
+// dual is a session of a reader that has an antenna too.
+type dual struct{ *session }
+
+// ResetContactless brings the card into the reader's field.
+func (s *dual) ResetContactless(context.Context) error {
+	s.chip.ResetContactless()
 	return nil
 }
 

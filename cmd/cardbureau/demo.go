@@ -45,11 +45,14 @@ type demoSummary struct {
 	InDoubt     int `json:"inDoubt"`
 	BlanksUsed  int `json:"blanksUsed"`
 	// Of products with a bank account.
-	BankProven       int     `json:"bankProven"`
-	StripesProven    int     `json:"stripesProven"`
-	BindingsVerified int     `json:"bindingsVerified"`
-	ARQCVerified     int     `json:"arqcVerified"`
-	Seconds          float64 `json:"seconds"`
+	BankProven       int `json:"bankProven"`
+	StripesProven    int `json:"stripesProven"`
+	BindingsVerified int `json:"bindingsVerified"`
+	ARQCVerified     int `json:"arqcVerified"`
+	// At the desk.
+	Activated int     `json:"activated"`
+	Paired    int     `json:"paired"`
+	Seconds   float64 `json:"seconds"`
 }
 
 // spareBlanks are delivered beyond what the records need.
@@ -61,6 +64,7 @@ type demo struct {
 	dir  string
 	json bool
 	bank bool   // the product has a bank account
+	pair bool   // its cards sign for their holders
 	key  string // of the API, for the bank
 	kids []*exec.Cmd
 }
@@ -87,7 +91,7 @@ func (c demoCommand) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	start := time.Now()
-	d.bank = product.Payment != ""
+	d.bank, d.pair = product.Payment != "", pairable(set, product)
 	sum, err := c.run(ctx, d)
 	err = errors.Join(err, d.stop())
 	if err != nil {
@@ -99,6 +103,9 @@ func (c demoCommand) Run(ctx context.Context, g *globals) error {
 	}
 	if d.bank && (sum.BankProven != c.Records || sum.StripesProven != c.Records || sum.BindingsVerified != samples || sum.ARQCVerified != samples) {
 		return &exitError{exitFailed, fmt.Sprintf("%d payment applications, %d stripes, %d bindings and %d cryptograms were proven", sum.BankProven, sum.StripesProven, sum.BindingsVerified, sum.ARQCVerified)}
+	}
+	if want := min(handedOver, c.Records); sum.Activated != want || d.pair && c.Readers > 1 && sum.Paired != min(pairedSIMs, want) {
+		return &exitError{exitFailed, fmt.Sprintf("%d cards were handed over and %d paired", sum.Activated, sum.Paired)}
 	}
 	if sum.Proven != c.Records || sum.BlanksUsed != c.Records || sum.Refused+sum.Quarantined+sum.InDoubt+sum.Spoiled > 0 {
 		return &exitError{exitFailed, fmt.Sprintf("%d of %d cards were proven", sum.Proven, c.Records)}
@@ -369,6 +376,10 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 			return nil, err
 		}
 	}
+	desk, err := d.serveHolders(ctx, issued.Cards, d.pair)
+	if err != nil {
+		return nil, err
+	}
 	d.say("The stock is counted and the shift summary printed.")
 	counted, err := d.do(ctx, "stock", "count", "--json")
 	if err != nil {
@@ -398,6 +409,7 @@ func (c demoCommand) run(ctx context.Context, d *demo) (*demoSummary, error) {
 		Quarantined: stock.Counts.Quarantined, InDoubt: stock.Counts.InDoubt,
 		BlanksUsed: stock.Counts.Received - stock.Counts.OnHand,
 		BankProven: issued.BankProven, StripesProven: issued.StripesProven, BindingsVerified: out2.bindings, ARQCVerified: out2.arqcs,
+		Activated: desk.activated, Paired: desk.paired,
 	}, nil
 }
 

@@ -29,6 +29,8 @@ func (virtualSIMs) Example() string {
 type soldSIM struct {
 	SIM    string `json:"sim"` // ICCID: its name in the rack
 	Number string `json:"number"`
+
+	network string
 }
 
 func (c virtualSIMs) Run(ctx context.Context, g *globals) error {
@@ -88,7 +90,7 @@ func (c virtualSIMs) plan(ctx context.Context, b *bureau.Bureau) error {
 		all = append(all, company)
 	}
 	now := time.Now()
-	plan, err := simoperator.CompaniesPlan(now.Unix(), now, all...)
+	plan, err := simoperator.CompaniesPlan(now.UnixMilli(), now, all...)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (c virtualSIMs) plan(ctx context.Context, b *bureau.Bureau) error {
 	}
 	_, err = service.TakePlan(ctx, plan, actor)
 	if errors.Is(err, store.ErrStale) {
-		return nil // the same second
+		return nil // another one founded it meanwhile
 	}
 	return err
 }

@@ -195,7 +195,6 @@ type holder struct {
 	shown  *ecdsa.PublicKey // what DG13 says
 	thumb  []byte
 	before func() error // what happens as it signs
-	err    error
 }
 
 func newHolder(t testing.TB) *holder {

@@ -109,10 +109,13 @@ func folder(t testing.TB, product string) string {
 }
 
 // records are n signed records of invented people.
-func records(t testing.TB, b *bureau.Bureau, n int) []byte {
+func records(t testing.TB, b *bureau.Bureau, n int) []byte { return recordsOf(t, b, n, 1) }
+
+// recordsOf is records; other seeds make other people.
+func recordsOf(t testing.TB, b *bureau.Bureau, n int, seed uint64) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	o := sample.Options{N: n, Seed: 1, Audience: b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}
+	o := sample.Options{N: n, Seed: seed, Audience: b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}
 	o.Bank = func(int) bool { return len(b.Schemes()) > 0 }
 	for _, payload := range sample.Payloads(o) {
 		jws, err := b.Vault.SignTestRecord(t.Context(), payload)
@@ -151,7 +154,7 @@ func takeIn(t testing.TB, b *bureau.Bureau, in []byte) []intake.Answer {
 			orders = append(orders, uuid.MustParse(a.OrderID))
 		}
 	}
-	if _, err := b.Store.ReleaseLot(t.Context(), store.LotRequest{Name: "test", Orders: orders, Actor: actor}); err != nil {
+	if _, err := b.Store.ReleaseLot(t.Context(), store.LotRequest{Name: fmt.Sprintf("test %d", len(orders)), Orders: orders, Actor: actor}); err != nil {
 		t.Fatal(err)
 	}
 	return answers

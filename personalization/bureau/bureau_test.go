@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +24,13 @@ import (
 	"cardbureau/personalization/vault/vaulttest"
 )
 
-func TestMain(m *testing.M) { vaulttest.Main(m) }
+func TestMain(m *testing.M) {
+	status := vaulttest.Run(m)
+	if made != "" {
+		os.RemoveAll(made)
+	}
+	os.Exit(status)
+}
 
 // agent is this test binary as HSM agent.
 func agent(t testing.TB) []string {
@@ -39,15 +48,8 @@ func open(t testing.TB) *bureau.Bureau { return openFor(t, "identity") }
 // openFor is open with the product that records become.
 func openFor(t testing.TB, product string) *bureau.Bureau {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cb-bureau-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := folder(t, product)
 	o := bureau.Options{Agent: agent(t)}
-	if _, err := bureau.Create(t.Context(), dir, bureau.CreateRequest{Product: product}, o); err != nil {
-		t.Fatal(err)
-	}
 	b, err := bureau.Open(t.Context(), dir, o)
 	if err != nil {
 		t.Fatal(err)
@@ -60,11 +62,60 @@ func openFor(t testing.TB, product string) *bureau.Bureau {
 	return b
 }
 
+// made is a data folder as Create leaves it, of which every test gets a copy: its
+// keys and tables take longer to make than most tests to run.
+var made string
+
+// folder is a data folder for a product.
+func folder(t testing.TB, product string) string {
+	t.Helper()
+	if made == "" {
+		dir, err := os.MkdirTemp("", "cb-bureau-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bureau.Create(t.Context(), dir, bureau.CreateRequest{Product: "identity"}, bureau.Options{Agent: agent(t)}); err != nil {
+			os.RemoveAll(dir)
+			t.Fatal(err)
+		}
+		made = dir
+	}
+	parent, err := os.MkdirTemp("", "cb-bureau-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(parent) })
+	if err := os.Chmod(parent, 0o711); err != nil { // the database's user goes through it
+		t.Fatal(err)
+	}
+	dir := filepath.Join(parent, "d")
+	if out, err := exec.Command("cp", "-a", made, dir).CombinedOutput(); err != nil {
+		t.Fatalf("copy the data folder: %v\n%s", err, out)
+	}
+	config := filepath.Join(dir, bureau.ConfigName)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const was = `name = "identity"`
+	if bytes.Count(text, []byte(was)) != 1 {
+		t.Fatalf("%s does not say %s once", config, was)
+	}
+	text = bytes.Replace(text, []byte(was), fmt.Appendf(nil, "name = %q", product), 1)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // records are n signed records of invented people.
-func records(t testing.TB, b *bureau.Bureau, n int) []byte {
+func records(t testing.TB, b *bureau.Bureau, n int) []byte { return recordsOf(t, b, n, 1) }
+
+// recordsOf is records; other seeds make other people.
+func recordsOf(t testing.TB, b *bureau.Bureau, n int, seed uint64) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	o := sample.Options{N: n, Seed: 1, Audience: b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}
+	o := sample.Options{N: n, Seed: seed, Audience: b.Config.Audience, IssuedAt: time.Now().Add(-time.Hour)}
 	o.Bank = func(int) bool { return len(b.Schemes()) > 0 }
 	for _, payload := range sample.Payloads(o) {
 		jws, err := b.Vault.SignTestRecord(t.Context(), payload)
@@ -103,7 +154,7 @@ func takeIn(t testing.TB, b *bureau.Bureau, in []byte) []intake.Answer {
 			orders = append(orders, uuid.MustParse(a.OrderID))
 		}
 	}
-	if _, err := b.Store.ReleaseLot(t.Context(), store.LotRequest{Name: "test", Orders: orders, Actor: actor}); err != nil {
+	if _, err := b.Store.ReleaseLot(t.Context(), store.LotRequest{Name: fmt.Sprintf("test %d", len(orders)), Orders: orders, Actor: actor}); err != nil {
 		t.Fatal(err)
 	}
 	return answers

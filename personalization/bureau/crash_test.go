@@ -50,38 +50,61 @@ func (d *dying) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 
 // works is a bureau with prepared and released orders and a tray of blanks.
 type works struct {
-	b     *bureau.Bureau
-	tray  *rehearsal.Tray
-	actor store.Actor
+	b       *bureau.Bureau
+	product string
+	trays   uint16
+	tray    *rehearsal.Tray
+	actor   store.Actor
 }
 
 func newWorks(t testing.TB, product string, orders, blanks int) *works {
 	t.Helper()
-	b := openFor(t, product)
 	ctx := t.Context()
-	w := &works{b: b}
+	w := &works{b: openFor(t, product), product: product}
 	var err error
-	if w.actor, err = b.Actor(ctx, "operator", "test", "test"); err != nil {
+	if w.actor, err = w.b.Actor(ctx, "operator", "test", "test"); err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range takeIn(t, b, records(t, b, orders)) {
-		if !a.OK() {
-			t.Fatalf("%+v", a)
-		}
-	}
-	jobs, err := b.StartPreparation(ctx, 2)
+	jobs, err := w.b.StartPreparation(ctx, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { jobs.Stop(context.Background()) })
-	chip := b.Profiles.ProductChip(b.Profiles.Products[product])
-	if w.tray, err = rehearsal.NewTray(ctx, b.Vault, chip, 1, blanks); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Store.ImportBlanks(ctx, w.tray.List(chip.Name, "0001"), w.actor); err != nil {
-		t.Fatal(err)
-	}
+	w.take(t, records(t, w.b, orders))
+	w.fill(t, blanks)
 	return w
+}
+
+// more adds orders of other people, and a tray with as many other blanks.
+func (w *works) more(t testing.TB, n int) {
+	t.Helper()
+	w.take(t, recordsOf(t, w.b, n, 2))
+	w.fill(t, n)
+}
+
+// take takes records in and releases their orders.
+func (w *works) take(t testing.TB, records []byte) {
+	t.Helper()
+	for _, a := range takeIn(t, w.b, records) {
+		if !a.OK() {
+			t.Fatalf("%+v", a)
+		}
+	}
+}
+
+// fill puts new blanks into a new tray and the stock.
+func (w *works) fill(t testing.TB, blanks int) {
+	t.Helper()
+	ctx := t.Context()
+	w.trays++
+	chip := w.b.Profiles.ProductChip(w.b.Profiles.Products[w.product])
+	var err error
+	if w.tray, err = rehearsal.NewTray(ctx, w.b.Vault, chip, w.trays, blanks); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.b.Store.ImportBlanks(ctx, w.tray.List(chip.Name, fmt.Sprintf("%04d", w.trays)), w.actor); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // line opens a station; close it to end the process that it stands for.
@@ -111,19 +134,20 @@ func TestCrashAtEveryAPDU(t *testing.T) {
 
 // crashPoints are the APDUs at which a product's card is crashed, and how many
 // there are.
-func crashPoints(t *testing.T, product string) (points []dying, length int) {
+func (w *works) crashPoints(t *testing.T, product string) (points []dying, length int) {
+	t.Helper()
 	step, last := 17, 10
+	length = w.apdusACard(t)
 	switch {
 	case os.Getenv("CARDBUREAU_TORTURE") != "":
 		step = 1
 	case strings.HasPrefix(product, "identity-bank-"):
 		// Another way of writing what identity-bank has: one crash in the payment
-		// application, and one card without.
-		return []dying{{at: 12}, {at: math.MaxInt}}, math.MaxInt
+		// application, beside the card without that was counted.
+		return []dying{{at: 12}}, length
 	case product != "identity": // every APDU of these is torn in package profile
 		step, last = 97, 2
 	}
-	length = apdusACard(t, product)
 	if last == 2 { // applets in the clear take many more commands
 		step = max(step, length/2)
 	}
@@ -139,8 +163,9 @@ func crashPoints(t *testing.T, product string) (points []dying, length int) {
 
 func crashAtEveryAPDU(t *testing.T, product string) {
 	ctx := t.Context()
-	points, length := crashPoints(t, product)
-	w := newWorks(t, product, len(points)+1, len(points)+1) // one order is always left to be tempted by
+	w := newWorks(t, product, 1, 1)
+	points, length := w.crashPoints(t, product)
+	w.more(t, len(points)+1) // one order is always left to be tempted by
 	for i, p := range points {
 		where := fmt.Sprintf("APDU %d of %d, before=%v", p.at, length, p.before)
 		l, die := w.line(t)
@@ -159,7 +184,7 @@ func crashAtEveryAPDU(t *testing.T, product string) {
 		if int(count.Load()) < p.at {
 			continue // a smaller photo: the card was done before
 		}
-		w.finish(t, where, reader, i)
+		w.finish(t, where, reader, i+1)
 	}
 	// Every order has one card, every blank is accounted for.
 	counts, err := w.b.Store.Counts(ctx)
@@ -170,8 +195,8 @@ func crashAtEveryAPDU(t *testing.T, product string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if counts.Issued != len(points) || counts.OnHand != 1 || counts.Balance() != nil || orders[store.OrderIssued] != len(points) {
-		t.Errorf("stock %+v, orders %v, want %d issued", counts, orders, len(points))
+	if made := 1 + len(points); counts.Issued != made || counts.OnHand != 1 || counts.Balance() != nil || orders[store.OrderIssued] != made {
+		t.Errorf("stock %+v, orders %v, want %d issued", counts, orders, made)
 	}
 	if _, err := w.b.Store.AuditVerify(ctx); err != nil {
 		t.Error(err)
@@ -260,8 +285,8 @@ func (o *oneCard) Next(ctx context.Context) error {
 }
 
 // apdusACard counts the APDUs of an undisturbed card.
-func apdusACard(t *testing.T, product string) int {
-	w := newWorks(t, product, 1, 1)
+func (w *works) apdusACard(t *testing.T) int {
+	t.Helper()
 	l, closeLine := w.line(t)
 	var count atomic.Int64
 	last := ""

@@ -182,8 +182,8 @@ func lastOfMonth(day time.Time) time.Time {
 }
 
 // bankPart makes the bank's part of an image, and the binding that goes into the
-// identity application.
-func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *record.Record, s *payment.Scheme, im store.Image, chipKey []byte, expiry, now time.Time) (*store.BankImage, error) {
+// identity application. What is to be sealed waits in seals.
+func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *record.Record, s *payment.Scheme, im store.Image, chipKey []byte, expiry, now time.Time, seals *sealing) (*store.BankImage, error) {
 	account, part, err := p.account(ctx, prep, r, s)
 	if err != nil {
 		return nil, err
@@ -212,7 +212,7 @@ func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *reco
 		return nil, err
 	}
 	out.Secrets, out.MailerSealed = secrets.Sealed, secrets.Mailer
-	if err := p.bindTo(ctx, prep, account, row, card, chipKey, out, now); err != nil {
+	if err := p.bindTo(ctx, prep, account, row, card, chipKey, out, now, seals); err != nil {
 		return nil, err
 	}
 	c := bankContent{PAN: string(pan), Sequence: row.Sequence, Name: name, Scheme: s.Name, CVV2: secrets.Values.CVV2}
@@ -239,9 +239,8 @@ func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *reco
 	if err != nil {
 		return nil, err
 	}
-	defer clear(plain)
-	out.Content, err = p.Vault.Seal(ctx, vault.DataKey(prep.Key), paymentAAD("content", im.ID, prep.PersonID, im.Version), plain)
-	return out, err
+	seals.add(vault.DataKey(prep.Key), paymentAAD("content", im.ID, prep.PersonID, im.Version), plain, &out.Content)
+	return out, nil
 }
 
 func (p *Preparer) paymentSecrets(ctx context.Context, prep store.Preparation, s *payment.Scheme, card payment.Card, im store.Image, mailer uuid.UUID) (vault.PaymentSecrets, error) {
@@ -267,8 +266,9 @@ func (p *Preparer) paymentSecrets(ctx context.Context, prep store.Preparation, s
 	return out, nil
 }
 
-// bindTo makes the binding and the account's row.
-func (p *Preparer) bindTo(ctx context.Context, prep store.Preparation, a payment.Account, row store.PAN, card payment.Card, chipKey []byte, out *store.BankImage, now time.Time) error {
+// bindTo makes the binding and the account's row. What is to be sealed of both waits
+// in seals.
+func (p *Preparer) bindTo(ctx context.Context, prep store.Preparation, a payment.Account, row store.PAN, card payment.Card, chipKey []byte, out *store.BankImage, now time.Time, seals *sealing) error {
 	ref, err := p.Vault.IBANRef(ctx, a.IBAN)
 	if err != nil {
 		return err
@@ -293,9 +293,8 @@ func (p *Preparer) bindTo(ctx context.Context, prep store.Preparation, a payment
 	if err != nil {
 		return err
 	}
-	defer clear(plain)
 	sum := sha256.Sum256(plain)
 	out.Account = store.SealedAccount{ID: store.NewID(), Digest: sum[:], IBANRef: ref}
-	out.Account.Sealed, err = p.Vault.Seal(ctx, vault.DataKey(prep.Key), AccountAAD(out.Account.ID, prep.PersonID), plain)
-	return err
+	seals.add(vault.DataKey(prep.Key), AccountAAD(out.Account.ID, prep.PersonID), plain, &out.Account.Sealed)
+	return nil
 }

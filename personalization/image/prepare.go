@@ -170,6 +170,8 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 		ExpiryDate:  ExpiryDate(now, product.Validity.LifetimeYears).Format(time.DateOnly),
 		Nationality: r.Person.Nationality, Primary: name.Primary, Secondary: name.Secondary,
 	}
+	var seals sealing
+	defer seals.zero()
 	c := content{DocumentNumber: number, CAN: can}
 	if c.MRZ, err = identity.TD1(mrz); err != nil {
 		return store.Image{}, nil, err
@@ -209,7 +211,7 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 		c.ChipKey = secrets.ChipPublicKey
 	}
 	if product.Payment != "" {
-		bank, err = p.bankPart(ctx, prep, r, p.Profiles.Payment(product), im, secrets.ChipPublicKey, ExpiryDate(now, product.Validity.LifetimeYears), now)
+		bank, err = p.bankPart(ctx, prep, r, p.Profiles.Payment(product), im, secrets.ChipPublicKey, ExpiryDate(now, product.Validity.LifetimeYears), now, &seals)
 		if err != nil {
 			return store.Image{}, nil, err
 		}
@@ -221,9 +223,8 @@ func (p *Preparer) build(ctx context.Context, prep store.Preparation, r *record.
 	if err != nil {
 		return store.Image{}, nil, err
 	}
-	defer clear(plain)
-	im.Content, err = p.Vault.Seal(ctx, key, aad("content", im.ID, prep.PersonID, im.Version), plain)
-	return im, bank, err
+	seals.add(key, aad("content", im.ID, prep.PersonID, im.Version), plain, &im.Content)
+	return im, bank, seals.do(ctx, p.Vault)
 }
 
 // files builds every elementary file of the identity application.

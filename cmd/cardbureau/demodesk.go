@@ -66,11 +66,15 @@ func (d *demo) serveHolders(ctx context.Context, cards []string, pairs bool) (ou
 	d.say("%d of them are paired with SIMs of both operators: both chips answer in one session.", min(pairedSIMs, len(cards)))
 	networks := []string{simoperator.MCI, simoperator.Irancell}
 	for _, network := range networks {
-		text, err := d.do(ctx, "virtual", "sims", fmt.Sprint(pairedSIMs/len(networks)), "--network", network, "--json")
+		text, err := d.do(ctx, "virtual", "sims", fmt.Sprint(pairedSIMs/len(networks)-1), "--network", network, "--json")
 		if err != nil {
 			return out, err
 		}
-		for _, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		blank, err := d.do(ctx, "virtual", "sims", "1", "--network", network, "--blank", "--json")
+		if err != nil {
+			return out, err
+		}
+		for _, line := range bytes.Split(bytes.TrimSpace(append(text, blank...)), []byte("\n")) {
 			var s soldSIM
 			if err := json.Unmarshal(line, &s); err != nil {
 				return out, err
@@ -86,10 +90,20 @@ func (d *demo) serveHolders(ctx context.Context, cards []string, pairs bool) (ou
 				return out, err
 			}
 		}
+		args := []string{
+			"desk", "pair", card, "--network", s.network, "--reader", r.Readers[0].Name, "--sim-reader", r.Readers[1].Name,
+			"--photo", "--document", "passport", "--guardian", "passport", "--pin", "-", "--json",
+		}
+		if s.IMSI != "" { // a delegated blank: programmed first, and the bureau is its centre
+			var done struct{ Written int }
+			err := d.desk(ctx, &done, s.IMSI+"\n88888888\n", "sim", "program", s.SIM, "--kind", "sysmocom-sja2", "--reader", r.Readers[1].Name, "--json")
+			if err != nil {
+				return out, err
+			}
+			args = append(args, "--own")
+		}
 		var p paired
-		err := d.desk(ctx, &p, pins[card]+"\n"+s.Number+"\n", "desk", "pair", card, "--network", s.network, "--reader", r.Readers[0].Name, "--sim-reader", r.Readers[1].Name,
-			"--photo", "--document", "passport", "--guardian", "passport", "--pin", "-", "--json")
-		if err != nil {
+		if err := d.desk(ctx, &p, pins[card]+"\n"+s.Number+"\n", args...); err != nil {
 			return out, err
 		}
 		if p.State == "active" && p.OnCard && p.Receipt != nil {

@@ -230,6 +230,9 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := service.Sweep(ctx, p.actor); err != nil { // what a dead desk left
+		return nil, err
+	}
 	var want pairing.ICCID
 	if p.ICCID != "" {
 		if want, err = pairing.ParseICCID(p.ICCID); err != nil {

@@ -58,6 +58,7 @@ type cli struct {
 	HSM     hsmCommand     `cmd:"" name:"hsm" help:"Keys in the HSM."`
 	Stock   stockCommand   `cmd:"" help:"Blanks: import, count, sheet, resolve."`
 	Desk    deskCommand    `cmd:"" help:"Hand cards over: receive, activate, block, replace."`
+	SIM     simCommand     `cmd:"" name:"sim" help:"SIMs: read, program, import keys, and what becomes of pairings."`
 	Bank    bankCommand    `cmd:"" help:"Accounts, bindings, files: the bank's side."`
 	Audit   auditCommand   `cmd:"" help:"Check the audit chain."`
 	APIKey  apiKeyCommand  `cmd:"" name:"api-key" help:"Keys of the HTTP API."`

@@ -12,11 +12,14 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"cardbureau/api"
 	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/pairing"
+	"cardbureau/personalization/store"
 )
 
 type serveCommand struct {
@@ -85,6 +88,10 @@ func (c serveCommand) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { sweep(switching, b, log) })
+	defer sweeping.Wait()
+	defer stop()
 	line := c.describe(l)
 	line.Switch = port.address()
 	name := filepath.Join(b.Dir, "run", addressFile)
@@ -116,7 +123,7 @@ func newAPI(b *bureau.Bureau, log *slog.Logger) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	operators, err := b.Pairing(nil)
+	operators, err := operatorsOf(b)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +139,43 @@ func newAPI(b *bureau.Bureau, log *slog.Logger) (*api.Server, error) {
 		},
 		Limits: api.Limits{MaxLine: b.Config.Records.MaxLine},
 	})
+}
+
+// operatorsOf is the service that takes operators' notices, and speaks to those that
+// this bureau reaches.
+func operatorsOf(b *bureau.Bureau) (*pairing.Service, error) {
+	networks, err := b.Networks()
+	if err != nil {
+		return nil, err
+	}
+	return b.Pairing(networks)
+}
+
+// sweepEvery is how often what dead desks left behind is looked for.
+const sweepEvery = time.Minute
+
+// sweep ends pairings whose session is over, until ctx ends.
+func sweep(ctx context.Context, b *bureau.Bureau, log *slog.Logger) {
+	s, err := operatorsOf(b)
+	var by store.Actor
+	if err == nil {
+		by, err = b.Actor(ctx, "program", "sweep", "job")
+	}
+	if err != nil {
+		log.Error("pairings that are over will not be ended", "cause", err.Error())
+		return
+	}
+	for tick := time.NewTicker(sweepEvery); ; {
+		if _, err := s.Sweep(ctx, by); err != nil && ctx.Err() == nil {
+			log.Error("pairings that are over were not ended", "cause", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // version is what the build knows of itself.

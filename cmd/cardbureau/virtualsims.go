@@ -19,6 +19,7 @@ import (
 type virtualSIMs struct {
 	Count   int    `arg:"" help:"How many."`
 	Network string `help:"Simulated operator: 43211 or 43235." default:"43211"`
+	Blank   bool   `help:"Blanks that the operator has delegated, as sysmocom-sja2: cardbureau sim program writes them behind the usual ADM1, 88888888."`
 }
 
 func (virtualSIMs) Example() string {
@@ -29,6 +30,7 @@ func (virtualSIMs) Example() string {
 type soldSIM struct {
 	SIM    string `json:"sim"` // ICCID: its name in the rack
 	Number string `json:"number"`
+	IMSI   string `json:"imsi,omitempty"` // of a blank: to be programmed
 
 	network string
 }
@@ -60,17 +62,21 @@ func (c virtualSIMs) Run(ctx context.Context, g *globals) error {
 		profile := usim.Profile{
 			ICCID: sim.ICCID.Digits(), IMSI: sim.IMSI.Digits(), MSISDN: number.Digits(), SPN: "Rehearsal", ACC: 1, K: usim.Secret(sim.K), OPc: usim.Secret(sim.OPc), PIN1Disabled: true,
 		}
+		s := soldSIM{SIM: sim.ICCID.Digits(), Number: number.Digits()}
+		if c.Blank {
+			profile = usim.Profile{Kind: usim.DelegatedBlank, ICCID: sim.ICCID.Digits(), PIN1Disabled: true}
+			s.IMSI = sim.IMSI.Digits()
+		}
 		err = rack.NewCard(virtualFolder(b.Dir), rack.SIMs, sim.ICCID.Digits(), func(m *nvm.Memory) error { return usim.Manufacture(m, profile) })
 		sim.K.Zero()
 		sim.OPc.Zero()
 		if err != nil {
 			return err
 		}
-		s := soldSIM{SIM: sim.ICCID.Digits(), Number: number.Digits()}
 		if g.JSON {
 			err = printJSON(s)
 		} else {
-			_, err = fmt.Printf("SIM %s, number %s\n", s.SIM, s.Number)
+			_, err = fmt.Printf("SIM %s, number %s %s\n", s.SIM, s.Number, s.IMSI)
 		}
 		if err != nil {
 			return err

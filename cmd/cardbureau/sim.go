@@ -1,0 +1,448 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"cardbureau/cardio/uicc"
+	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/pairing"
+	"cardbureau/personalization/pairing/opfile"
+	"cardbureau/personalization/store"
+)
+
+type simCommand struct {
+	Read    simRead    `cmd:"" help:"Say what a SIM is: serial number, application, how many tries its PINs have. Nothing of its subscriber."`
+	Program simProgram `cmd:"" help:"Program a delegated blank: compare the ICCID, write, read back. May be repeated after the card was pulled."`
+	Import  simImport  `cmd:"" help:"Take a vendor's output file (.out) in: the keys of SIMs, under a transport key."`
+	Check   simCheck   `cmd:"" help:"Check an input or output file to its end."`
+	Plan    simPlan    `cmd:"" help:"Take in the plan of operators: prefixes and keys, signed by two custodians."`
+	List    simList    `cmd:"" help:"List a card's pairings."`
+	Suspend simSuspend `cmd:"" help:"Take a paired SIM out of service, or back into it, at its holder's request."`
+	End     simEnd     `cmd:"" help:"End a pairing."`
+	Finish  simFinish  `cmd:"" help:"Ask the operator again about a pairing that waits."`
+}
+
+type simRead struct{ readerFlag }
+
+func (simRead) Example() string { return `cardbureau sim read --reader "ACS *"` }
+
+// simReport is what anyone may know of a SIM in a reader.
+type simReport struct {
+	Reader      string         `json:"reader"`
+	ICCID       string         `json:"iccid"`
+	CheckDigit  bool           `json:"checkDigit"`
+	Application string         `json:"application"`
+	AIDs        []string       `json:"aids,omitempty"`
+	Tries       map[string]int `json:"tries"` // -1: not told
+	Kinds       []string       `json:"kinds"` // profiles whose answer to reset fits
+}
+
+func (c simRead) Run(ctx context.Context, g *globals) error {
+	set, err := loadProfiles(g)
+	if err != nil {
+		return err
+	}
+	conn, done, err := c.connect(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer done()
+	card, err := uicc.Open(ctx, conn)
+	if err != nil {
+		return err
+	}
+	r := simReport{Reader: conn.Reader(), Application: card.Application().String(), Tries: map[string]int{}}
+	if r.ICCID, err = card.ICCID(ctx); err != nil {
+		return err
+	}
+	r.CheckDigit = uicc.Luhn(r.ICCID)
+	if card.Application() != uicc.SIM {
+		list, err := card.Directory(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			r.AIDs = append(r.AIDs, fmt.Sprintf("%X", e.AID))
+		}
+	}
+	for name, reference := range map[string]byte{"pin1": uicc.PIN1, "pin2": uicc.PIN2, "adm1": uicc.ADM1} {
+		switch n, err := card.Tries(ctx, reference); {
+		case err == nil:
+			r.Tries[name] = n
+		case !errors.Is(err, uicc.ErrNoPIN) && !errors.Is(err, uicc.ErrPINDisabled):
+			if answered(err) != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(set.SIMs)) {
+		if set.SIMs[name].Fits(conn.ATR()) {
+			r.Kinds = append(r.Kinds, name)
+		}
+	}
+	if g.JSON {
+		return printJSON(r)
+	}
+	fmt.Printf("%s: %s %s", r.Reader, r.Application, r.ICCID)
+	if !r.CheckDigit {
+		fmt.Print(" (check digit differs)")
+	}
+	fmt.Printf(", tries %v, kinds %s\n", r.Tries, strings.Join(r.Kinds, ", "))
+	return nil
+}
+
+type simProgram struct {
+	readerFlag
+	ICCID    string `arg:"" help:"Serial number of the SIM that belongs to the order."`
+	Kind     string `help:"Kind of the SIM: a profile of sims/." required:""`
+	IMSI     string `help:"Subscriber's identity; - reads it from standard input." name:"imsi" default:"-"`
+	ADM      string `help:"Administrative key, 16 hexadecimal or 4 to 8 decimal digits; - reads it from standard input, after the IMSI." name:"adm" default:"-"`
+	PIN1     bool   `help:"The blank asks for its PIN1: a further line of standard input." name:"sim-pin"`
+	MNC      int    `help:"Digits of the network code." name:"mnc-digits" default:"2"`
+	SPN      string `help:"Name of the service provider." name:"spn"`
+	ACC      uint16 `help:"Access control classes, a bit each; 0: one that comes of the IMSI's last digit." name:"acc"`
+	Batch    string `help:"Batch under which the bureau keeps the SIM's keys; without it, the ICCID."`
+	Operator string `help:"Who programs it, for the audit." default:"${user}"`
+}
+
+func (simProgram) Example() string {
+	return "cardbureau sim program 8998350000000000010 --kind sysmocom-sja2 --reader \"ACS *\" --data /srv/bureau"
+}
+
+func (c simProgram) Run(ctx context.Context, g *globals) error {
+	iccid, err := pairing.ParseICCID(c.ICCID)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	lines := &asked{bufio.NewReader(os.Stdin)}
+	for _, f := range []struct {
+		value  *string
+		prompt string
+	}{{&c.IMSI, "IMSI: "}, {&c.ADM, "Administrative key: "}} {
+		if *f.value != "-" {
+			continue
+		}
+		b, err := lines.line(f.prompt)
+		if err != nil {
+			return err
+		}
+		*f.value = strings.TrimSpace(string(b))
+	}
+	imsi, err := pairing.ParseIMSI(c.IMSI)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	adm, err := uicc.ParseADM(c.ADM)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	defer clear(adm)
+	var pin []byte
+	if c.PIN1 {
+		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
+			return err
+		}
+		defer clear(pin)
+	}
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	kind := b.Profiles.SIMs[c.Kind]
+	if kind == nil {
+		return &exitError{exitUsage, fmt.Sprintf("no kind of SIM is named %q: there are %s", c.Kind, strings.Join(slices.Sorted(maps.Keys(b.Profiles.SIMs)), ", "))}
+	}
+	if len(kind.Programming) == 0 {
+		return &exitError{exitUsage, uicc.ErrNotBlank.Error()}
+	}
+	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
+	if err != nil {
+		return err
+	}
+	conn, done, err := c.connect(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !kind.Fits(conn.ATR()) {
+		return fmt.Errorf("the SIM in %s is not of kind %s by its answer to reset", conn.Reader(), kind.Name)
+	}
+	card, err := uicc.Open(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if have, err := card.ICCID(ctx); err != nil {
+		return err
+	} else if have != c.ICCID { // before keys are made for it
+		return uicc.ErrOtherCard
+	}
+	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
+	if err != nil {
+		return fmt.Errorf("SIM %s: %w", c.ICCID, err)
+	}
+	if g.JSON {
+		return printJSON(map[string]any{"iccid": c.ICCID, "written": p.Written, "right": p.Right})
+	}
+	fmt.Printf("SIM %s: %d files written, %d were right; read back\n", c.ICCID, p.Written, p.Right)
+	return nil
+}
+
+// write makes the SIM's keys, once, and programs it.
+func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card, kind *uicc.Kind, iccid pairing.ICCID, imsi pairing.IMSI, adm, pin []byte, actor store.Actor) (p uicc.Programmed, err error) {
+	centre := b.SIMCentre()
+	keys, err := centre.Keys(ctx, iccid)
+	if errors.Is(err, pairing.ErrNotOwn) {
+		batch := c.Batch
+		if batch == "" {
+			batch = c.ICCID
+		}
+		if _, err = centre.Register(ctx, batch, []pairing.ICCID{iccid}, actor); err == nil {
+			keys, err = centre.Keys(ctx, iccid)
+		}
+	}
+	if err != nil {
+		return p, err
+	}
+	secret, err := b.Vault.SIMProgram(ctx, keys)
+	if err != nil {
+		return p, err
+	}
+	defer secret.Zero()
+	s := uicc.Subscription{ICCID: c.ICCID, IMSI: imsi.Digits(), MNCDigits: c.MNC, SPN: c.SPN, ACC: c.ACC, Keys: uicc.Secret(secret), PIN1: pin}
+	if s.ACC == 0 {
+		s.ACC = 1 << (s.IMSI[len(s.IMSI)-1] - '0') // TS 22.011 clause 4.2: a class by the last digit
+	}
+	if p, err = card.Program(ctx, kind, adm, s); err != nil {
+		return p, err
+	}
+	return p, b.Store.Audit(ctx, actor, "sim.programmed", keys.Batch, fmt.Sprintf("files-%d", p.Written))
+}
+
+type simImport struct {
+	File     string `arg:"" help:"The vendor's output file." type:"existingfile"`
+	Operator string `help:"Who takes it in, for the audit." default:"${user}"`
+}
+
+func (simImport) Example() string { return "cardbureau sim import 00042.out --data /srv/bureau" }
+
+func (c simImport) Run(ctx context.Context, g *globals) error {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
+	if err != nil {
+		return err
+	}
+	s, already, err := b.SIMCentre().Import(ctx, f, actor)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	if g.JSON {
+		return printJSON(map[string]any{"batch": s.Header.Batch, "sims": s.Header.Quantity, "already": already})
+	}
+	word := "taken in"
+	if already {
+		word = "known already"
+	}
+	fmt.Printf("Batch %s: %d SIMs, %s\n", s.Header.Batch, s.Header.Quantity, word)
+	return nil
+}
+
+type simCheck struct {
+	File string `arg:"" help:"An .inp or .out file." type:"existingfile"`
+	Kind string `help:"in or out; without it, by the file's name." enum:"auto,in,out" default:"auto"`
+}
+
+func (simCheck) Example() string { return "cardbureau sim check 00042.out" }
+
+func (c simCheck) Run(context.Context, *globals) error {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	kind := opfile.Output
+	if c.Kind == "in" || c.Kind == "auto" && strings.HasSuffix(strings.ToLower(c.File), ".inp") {
+		kind = opfile.Input
+	}
+	s, err := opfile.Check(f, kind)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	fmt.Printf("%s: batch %s, %d SIMs, no mistake\n", c.File, s.Header.Batch, s.Header.Quantity)
+	return nil
+}
+
+type simPlan struct {
+	File     string `arg:"" help:"The plan: JSON in development, signed by two custodians otherwise." type:"existingfile"`
+	Operator string `help:"Who takes it in, for the audit." default:"${user}"`
+}
+
+func (simPlan) Example() string { return "cardbureau sim plan operators.json --data /srv/bureau" }
+
+func (c simPlan) Run(ctx context.Context, g *globals) error {
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	return withPairing(ctx, g, c.Operator, func(_ *bureau.Bureau, s *pairing.Service, a store.Actor) error {
+		p, err := s.TakePlan(ctx, text, a)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.File, err)
+		}
+		fmt.Printf("Plan %d is in force from %s to %s, %d operators\n", p.Serial, p.NotBefore.Format(time.DateOnly), p.NotAfter.Format(time.DateOnly), len(p.Operators))
+		return nil
+	})
+}
+
+// withPairing opens the bureau and its pairing.
+func withPairing(ctx context.Context, g *globals, operator string, do func(*bureau.Bureau, *pairing.Service, store.Actor) error) error {
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	networks, err := b.Networks()
+	if err != nil {
+		return err
+	}
+	s, err := b.Pairing(networks)
+	if err != nil {
+		return err
+	}
+	actor, err := b.Actor(ctx, "operator", operator, "desk")
+	if err != nil {
+		return err
+	}
+	return do(b, s, actor)
+}
+
+type simList struct {
+	Card     string `arg:"" help:"Card number."`
+	Operator string `help:"Who asks, for the audit." default:"${user}"`
+}
+
+func (simList) Example() string { return "cardbureau sim list 7KXW2M4BC --data /srv/bureau" }
+
+func (c simList) Run(ctx context.Context, g *globals) error {
+	b, err := openForDesk(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	actor, err := b.Actor(ctx, "operator", c.Operator, "desk")
+	if err != nil {
+		return err
+	}
+	card, err := b.Store.CardByNumber(ctx, strings.ToUpper(c.Card), "pairings", actor)
+	if err != nil {
+		return onCard(c.Card, err)
+	}
+	list, err := b.Store.PairingsOfCard(ctx, card.ID)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if g.JSON {
+			err = printJSON(map[string]any{"pairing": p.ID, "network": p.Operator, "state": p.State, "reason": p.Reason, "changedAt": p.ChangedAt.UTC()})
+		} else {
+			_, err = fmt.Printf("%s  %s  %-16s %s since %s\n", p.ID, p.Operator, p.State, p.Reason, p.ChangedAt.UTC().Format(time.RFC3339))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(list) == 0 && !g.JSON {
+		fmt.Println("No SIM was paired with this card.")
+	}
+	return nil
+}
+
+// pairingFlags name a pairing and who does something about it.
+type pairingFlags struct {
+	Pairing  string `arg:"" help:"The pairing, as desk pair and sim list name it."`
+	Operator string `help:"The clerk, for the audit." default:"${user}"`
+}
+
+func (c pairingFlags) on(ctx context.Context, g *globals, done string, do func(*pairing.Service, uuid.UUID, store.Actor) error) error {
+	id, err := uuid.Parse(c.Pairing)
+	if err != nil {
+		return &exitError{exitUsage, fmt.Sprintf("%q is no pairing: cardbureau sim list names a card's", c.Pairing)}
+	}
+	return withPairing(ctx, g, c.Operator, func(b *bureau.Bureau, s *pairing.Service, a store.Actor) error {
+		if err := do(s, id, a); err != nil {
+			return fmt.Errorf("pairing %s: %w", id, err)
+		}
+		p, err := b.Store.PairingByID(ctx, id)
+		if err != nil {
+			return err
+		}
+		if g.JSON {
+			return printJSON(map[string]any{"pairing": id, "state": p.State})
+		}
+		fmt.Printf("Pairing %s: %s, now %s\n", id, done, p.State)
+		return nil
+	})
+}
+
+type simSuspend struct {
+	pairingFlags
+	Lift   bool       `help:"Put it back into service."`
+	Reason reasonWord `help:"Why, in one word: lost, holder-request, …" default:"holder-request"`
+}
+
+func (simSuspend) Example() string {
+	return "cardbureau sim suspend 0198c0de-7a11-7000-8000-000000000001 --reason lost --data /srv/bureau"
+}
+
+func (c simSuspend) Run(ctx context.Context, g *globals) error {
+	return c.on(ctx, g, "done", func(s *pairing.Service, id uuid.UUID, a store.Actor) error {
+		return s.Suspend(ctx, id, !c.Lift, string(c.Reason), a)
+	})
+}
+
+type simEnd struct {
+	pairingFlags
+	Reason reasonWord `help:"Why, in one word." default:"holder-request"`
+}
+
+func (simEnd) Example() string {
+	return "cardbureau sim end 0198c0de-7a11-7000-8000-000000000001 --reason swapped --data /srv/bureau"
+}
+
+func (c simEnd) Run(ctx context.Context, g *globals) error {
+	return c.on(ctx, g, "ended", func(s *pairing.Service, id uuid.UUID, a store.Actor) error {
+		return s.Revoke(ctx, id, string(c.Reason), a)
+	})
+}
+
+type simFinish struct{ pairingFlags }
+
+func (simFinish) Example() string {
+	return "cardbureau sim finish 0198c0de-7a11-7000-8000-000000000001 --data /srv/bureau"
+}
+
+func (c simFinish) Run(ctx context.Context, g *globals) error {
+	return c.on(ctx, g, "asked again", func(s *pairing.Service, id uuid.UUID, a store.Actor) error {
+		_, err := s.Continue(ctx, id, a)
+		return err
+	})
+}

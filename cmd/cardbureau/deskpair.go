@@ -230,8 +230,8 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := service.Sweep(ctx, p.actor); err != nil { // what a dead desk left
-		return nil, err
+	if _, err := service.Sweep(ctx, p.actor); err != nil { // what a dead desk left; it stops no other pairing
+		fmt.Fprintln(os.Stderr, "cardbureau: pairings that are over:", err)
 	}
 	var want pairing.ICCID
 	if p.ICCID != "" {

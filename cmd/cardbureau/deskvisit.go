@@ -93,11 +93,26 @@ func (c visitFlags) run(ctx context.Context, g *globals, kind store.VisitKind, r
 	if err := v.Finish(ctx, signed); err != nil {
 		return onCard(c.Number, err)
 	}
+	if kind == store.VisitActivate {
+		tellReplaced(ctx, b, actor)
+	}
 	a := deskAnswer{Card: c.Number, Result: result, Visit: v.ID().String()}
 	if signed != nil {
 		a.Receipt = &receipt{Statement: string(signed.Content), Signature: signed.Signature, Key: signed.Key.Point}
 	}
 	return a.print(g)
+}
+
+// tellReplaced tells operators of SIMs that were paired with the card before. The card
+// is active whatever becomes of it: who cannot be told now is told later.
+func tellReplaced(ctx context.Context, b *bureau.Bureau, actor store.Actor) {
+	s, err := operatorsOf(b)
+	if err == nil {
+		err = s.TellReplaced(ctx, actor)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cardbureau: an operator is told later:", err)
+	}
 }
 
 // compare shows the clerk whom the chip names, where the flags have not confirmed it.

@@ -164,3 +164,29 @@ func TestLossAndLimit(t *testing.T) {
 		t.Errorf("%s, %v", p.State, err)
 	}
 }
+
+// TestCardReplaced: the operator of a SIM hears once that its card was replaced, later
+// if it cannot be reached, and the subscription goes on.
+func TestCardReplaced(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	card := d.card()
+	out, err := d.Run(ctx, d.request(card, newHolder(t), newSIM(t, house.mci), house.mci, 8200))
+	d.must(err)
+	d.must(d.TellReplaced(ctx, house.clerk))
+	if house.mci.WasReplaced(out.ID) {
+		t.Error("the operator was told of a card that is active")
+	}
+	d.must(d.Store.SetCardState(ctx, card.Number, "active", "revoked", "replaced", house.clerk))
+	house.mci.Silent(errors.New("no line"))
+	if err := d.TellReplaced(ctx, house.clerk); err == nil || house.mci.WasReplaced(out.ID) {
+		t.Errorf("told over a broken line: %v", err)
+	}
+	house.mci.Silent(nil)
+	d.must(d.TellReplaced(ctx, house.clerk))
+	list, err := d.Store.ReplacedPairings(ctx, 10)
+	d.must(err)
+	if !house.mci.WasReplaced(out.ID) || len(list) != 0 || house.mci.State(out.ID) != "active" {
+		t.Errorf("told: %v, %d are left, the subscription is %s", house.mci.WasReplaced(out.ID), len(list), house.mci.State(out.ID))
+	}
+}

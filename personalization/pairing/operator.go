@@ -56,6 +56,9 @@ type Operator interface {
 	Activate(ctx context.Context, s Subscription) (OperatorAnswer, error)
 	// Release ends a reservation or a subscription.
 	Release(ctx context.Context, pairing uuid.UUID) error
+	// Replaced says that the pairing's card was replaced or revoked: the subscription
+	// goes on, and the holder pairs it again with the new card.
+	Replaced(ctx context.Context, pairing uuid.UUID) error
 	// Suspend takes a subscription out of service, or back into it.
 	Suspend(ctx context.Context, pairing uuid.UUID, suspended bool) error
 }

@@ -203,7 +203,33 @@ func (s *Service) Sweep(ctx context.Context, by store.Actor) (int, error) {
 	for _, p := range ended {
 		untold = append(untold, s.release(ctx, p.Operator, p.ID))
 	}
-	return len(ended), errors.Join(untold...)
+	return len(ended), errors.Join(append(untold, s.TellReplaced(ctx, by))...)
+}
+
+// TellReplaced tells operators of pairings whose card was replaced or revoked, each
+// once. It is called after an activation; Sweep tells what that could not.
+func (s *Service) TellReplaced(ctx context.Context, by store.Actor) error {
+	list, err := s.Store.ReplacedPairings(ctx, 1000)
+	if err != nil {
+		return err
+	}
+	var untold []error
+	for _, p := range list {
+		network, ok := s.Networks[p.Operator]
+		if !ok {
+			continue // told by a process that reaches it
+		}
+		telling, cancel := context.WithTimeout(ctx, undoTimeout)
+		err := network.Operator.Replaced(telling, p.ID)
+		cancel()
+		if err == nil {
+			err = s.Store.PairingTold(ctx, p.ID, by)
+		}
+		if err != nil {
+			untold = append(untold, fmt.Errorf("the operator could not be told that a card was replaced: %w", err))
+		}
+	}
+	return errors.Join(untold...)
 }
 
 // release has an operator give a number free.

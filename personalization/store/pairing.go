@@ -90,6 +90,17 @@ func (s *Store) ExpirePairings(ctx context.Context, limit int, a Actor) ([]Ended
 	return list(ctx, s.desk, "ending pairings", pgx.RowToStructByPos[EndedPairing], "SELECT id, operator FROM expire_pairings($1, $2, $3)", limit, a.ID, a.Through)
 }
 
+// ReplacedPairings lists at most limit live pairings whose card was revoked, and whose
+// operator was not told yet.
+func (s *Store) ReplacedPairings(ctx context.Context, limit int) ([]EndedPairing, error) {
+	return list(ctx, s.desk, "listing pairings of replaced cards", pgx.RowToStructByPos[EndedPairing], "SELECT id, operator FROM replaced_pairings($1)", limit)
+}
+
+// PairingTold notes that the operator was told that a pairing's card was replaced.
+func (s *Store) PairingTold(ctx context.Context, pairing uuid.UUID, a Actor) error {
+	return s.pairingWord(ctx, "noting what an operator was told", "SELECT pairing_told($1, $2, $3)", pairing, a.ID, a.Through)
+}
+
 // PersonalizePairing notes that the SIM holds the subscription. [ErrSessionOver],
 // [ErrWrongState].
 func (s *Store) PersonalizePairing(ctx context.Context, pairing, session uuid.UUID, a Actor) error {

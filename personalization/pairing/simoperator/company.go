@@ -79,6 +79,8 @@ type savedLine struct {
 	IMSI   string `json:"imsi"`
 	MSISDN string `json:"msisdn"`
 	State  string `json:"state"`
+	// Replaced: the card was replaced.
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 // do works on the company as the file has it.
@@ -142,7 +144,7 @@ func (o *Operator) load(raw []byte) error {
 				return err
 			}
 		}
-		o.lines[id] = &line{sub: sub, state: l.State}
+		o.lines[id] = &line{sub: sub, state: l.State, replaced: l.Replaced}
 	}
 	return nil
 }
@@ -160,7 +162,7 @@ func (o *Operator) save() ([]byte, error) {
 		s.SQN[iccid] = uint64(k.sqn)
 	}
 	for id, l := range o.lines {
-		s.Lines[id] = savedLine{ICCID: l.sub.ICCID.Digits(), IMSI: l.sub.IMSI.Digits(), MSISDN: l.sub.MSISDN.Digits(), State: l.state}
+		s.Lines[id] = savedLine{ICCID: l.sub.ICCID.Digits(), IMSI: l.sub.IMSI.Digits(), MSISDN: l.sub.MSISDN.Digits(), State: l.state, Replaced: l.replaced}
 	}
 	return json.Marshal(s)
 }
@@ -220,6 +222,11 @@ func (c *Company) Activate(ctx context.Context, s pairing.Subscription) (a pairi
 // Release implements pairing.Operator.
 func (c *Company) Release(ctx context.Context, id uuid.UUID) error {
 	return c.do(func(o *Operator) error { return o.Release(ctx, id) })
+}
+
+// Replaced implements pairing.Operator.
+func (c *Company) Replaced(ctx context.Context, id uuid.UUID) error {
+	return c.do(func(o *Operator) error { return o.Replaced(ctx, id) })
 }
 
 // Suspend implements pairing.Operator.

@@ -75,6 +75,8 @@ type subscriber struct {
 type line struct {
 	sub   pairing.Subscription
 	state string // reserved, active, suspended, released
+	// replaced: the card was replaced, and is to be paired again.
+	replaced bool
 }
 
 var (
@@ -218,6 +220,26 @@ func (o *Operator) Activate(_ context.Context, s pairing.Subscription) (pairing.
 
 // Release implements pairing.Operator.
 func (o *Operator) Release(_ context.Context, id uuid.UUID) error { return o.move(id, "released") }
+
+// Replaced implements pairing.Operator.
+func (o *Operator) Replaced(_ context.Context, id uuid.UUID) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.silent != nil {
+		return o.silent
+	}
+	if l := o.lines[id]; l != nil {
+		l.replaced = true
+	}
+	return nil
+}
+
+// WasReplaced reports whether the company was told that a pairing's card was replaced.
+func (o *Operator) WasReplaced(id uuid.UUID) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lines[id] != nil && o.lines[id].replaced
+}
 
 // Suspend implements pairing.Operator.
 func (o *Operator) Suspend(_ context.Context, id uuid.UUID, suspended bool) error {

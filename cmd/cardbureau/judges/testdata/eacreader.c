@@ -146,7 +146,8 @@ static void bac(const char *mrz)
 
 static unsigned secure(const char *header, const void *data, size_t length, long le, struct bytes *out)
 {
-	struct command c = { .data = data, .length = length, .le = le, .extended = le > 256 };
+	/* 223 bytes are what a short answer carries behind secure messaging with AES. */
+	struct command c = { .data = data, .length = length, .le = le, .extended = le > 223 };
 
 	memcpy(c.header, header, 4);
 	return sm_exchange(ctx, &c, out);

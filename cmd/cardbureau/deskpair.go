@@ -47,14 +47,19 @@ type paired struct {
 	Pairing    string    `json:"pairing"`
 	State      string    `json:"state"`
 	Resynced   bool      `json:"resynced,omitempty"`
-	OnCard     bool      `json:"onCard"` // the record stands in the card's file
-	Salt       string    `json:"salt"`   // of the number's commitment: for the holder's receipt alone
+	OnCard     bool      `json:"onCard"`         // the record stands in the card's file
+	Salt       string    `json:"salt,omitempty"` // of the number's commitment: for the holder's receipt alone, and missing where that is drawn
 	Receipt    *receipt  `json:"receipt,omitempty"`
 	WriteError string    `json:"writeError,omitempty"`
 	At         time.Time `json:"at"`
 }
 
 func (c deskPair) Run(ctx context.Context, g *globals) error {
+	paper, err := takePaper(c.Receipt)
+	if err != nil {
+		return err
+	}
+	defer paper.close()
 	b, d, actor, err := openDesk(ctx, g, c.Operator)
 	if err != nil {
 		return err
@@ -101,8 +106,26 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 	defer p.entry.forget()
 	out, err := p.pair(ctx, pc)
 	if err != nil {
-		return onCard(c.Number, err)
+		err = onCard(c.Number, err)
 	}
+	if out == nil {
+		return err
+	}
+	// It is paired, whatever failed since: the holder gets the salt in any case.
+	if paper != nil {
+		r, failed := p.receipt(out)
+		if failed == nil {
+			failed = paper.write(r)
+		}
+		if failed == nil {
+			out.Salt = ""
+		}
+		err = errors.Join(err, failed)
+	}
+	return errors.Join(out.print(g), err)
+}
+
+func (out *paired) print(g *globals) error {
 	if g.JSON {
 		return printJSON(out)
 	}
@@ -110,7 +133,9 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 	if out.WriteError != "" {
 		fmt.Fprintln(os.Stderr, "cardbureau: the record is not on the card:", out.WriteError)
 	}
-	fmt.Printf("For the holder's receipt alone, salt of the number's commitment: %s\n", out.Salt)
+	if out.Salt != "" {
+		fmt.Printf("For the holder's receipt alone, salt of the number's commitment: %s\n", out.Salt)
+	}
 	return nil
 }
 
@@ -188,6 +213,9 @@ type pairer struct {
 	pad    desk.PINPad
 	both   *twoReaders
 	actor  store.Actor
+
+	lastFour string        // digits of the number
+	signed   *desk.Receipt // nil: not yet, or by no card
 }
 
 // verify has the holder give the PIN: at the pad each time, at the keyboard once.
@@ -281,7 +309,7 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if err != nil {
 		return out, fmt.Errorf("paired (%s), but the receipt is not signed: %w", out.Pairing, err)
 	}
-	if signed != nil {
+	if p.signed = signed; signed != nil {
 		out.Receipt = &receipt{Statement: string(signed.Content), Signature: signed.Signature, Key: signed.Key.Point}
 	}
 	return out, nil
@@ -319,6 +347,9 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	number, err := pairing.ParseMSISDN(strings.TrimSpace(text))
 	if err != nil {
 		return nil, number, err
+	}
+	if digits := number.Digits(); len(digits) >= 4 {
+		p.lastFour = digits[len(digits)-4:]
 	}
 	card, err := uicc.Open(ctx, p.both.sim)
 	if err != nil {

@@ -29,7 +29,7 @@ import (
 
 type deskPair struct {
 	visitFlags
-	SIMReader string `help:"Reader with the SIM; without it the only other one with a card." name:"sim-reader" placeholder:"NAME"`
+	SIMReader string `help:"Reader with the SIM." name:"sim-reader" placeholder:"NAME"`
 	Network   string `help:"Operator, MCC and MNC: 43211, 43235." name:"network" required:"" placeholder:"MCCMNC"`
 	MSISDN    string `help:"The number, +989…; - reads it from standard input, after the PIN." name:"msisdn" default:"-"`
 	ICCID     string `help:"Serial number of the SIM that belongs to the order, if it names one." name:"iccid"`
@@ -38,7 +38,7 @@ type deskPair struct {
 }
 
 func (deskPair) Example() string {
-	return "cardbureau desk pair 7KXW2M4BC --network 43211 --sim-reader \"ACS *\" --document passport --data /srv/bureau"
+	return "cardbureau desk pair 7KXW2M4BC --network 43211 --reader \"Identiv *\" --sim-reader \"ACS *\" --document passport --data /srv/bureau"
 }
 
 // paired is what desk pair says.
@@ -129,7 +129,11 @@ func (out *paired) print(g *globals) error {
 	if g.JSON {
 		return printJSON(out)
 	}
-	fmt.Printf("Card %s: paired, %s (%s)\n", out.Card, out.State, out.Pairing)
+	how := "paired"
+	if out.State != string(lifecycle.Active) {
+		how = "its pairing waits for the operator"
+	}
+	fmt.Printf("Card %s: %s, %s (%s)\n", out.Card, how, out.State, out.Pairing)
 	if out.WriteError != "" {
 		fmt.Fprintln(os.Stderr, "cardbureau: the record is not on the card:", out.WriteError)
 	}
@@ -291,13 +295,16 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 		Session: session, Card: card, Holder: &chipHolder{p, key, thumbprint}, SIM: sim, Operator: p.Network, MSISDN: number, ICCID: want, Own: p.Own,
 		Until: holder.CardExpiry, Actor: p.actor, Write: p.write,
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, pairing.ErrWaits) {
 		return nil, err
 	}
 	out := &paired{Card: p.Number, Pairing: res.ID.String(), State: string(res.State), Resynced: res.Resynced, Salt: hex.EncodeToString(salt(res.Salt)), At: time.Now().UTC().Truncate(time.Second)}
 	out.OnCard = res.State == lifecycle.Active && res.WriteError == nil
 	if res.WriteError != nil {
 		out.WriteError = res.WriteError.Error()
+	}
+	if err != nil { // it becomes active by itself, and the salt is told now or never
+		return out, err
 	}
 	if err := p.verify(ctx); err != nil {
 		return out, fmt.Errorf("paired (%s), but the receipt is not signed: %w", out.Pairing, err)

@@ -25,6 +25,9 @@ func (r Receipt) WritePDF(w io.Writer) error {
 	if !ok || (r.Kind == Paired) != (r.Pairing != nil) {
 		return fmt.Errorf("document: there is no receipt of %q", r.Kind)
 	}
+	if r.Pairing != nil && r.Pairing.Pending {
+		deed = pairingBegun
+	}
 	p := r.page()
 	if r.Development {
 		p.persian(developmentFa, 11, "C")

@@ -48,6 +48,10 @@ func drawReceipt(t *testing.T, r Receipt) (text, info string) {
 
 func TestReceiptOfPairing(t *testing.T) {
 	r := receipt()
+	r.Pairing.Pending = false
+	done, _ := drawReceipt(t, r)
+	wants(t, done, "جفت شد.")
+	r.Pairing.Pending = true
 	text, info := drawReceipt(t, r)
 	wants(t, text, "7KXW2M4BC", "43211", "4567", r.Pairing.ID, "2026-11-26", "۱۴۰۵/۰۹/۰۵", "۱۴:۰۵", "bureau-01",
 		"همراه اول", "رسید کارت شناسایی", strings.TrimSpace(strings.Repeat("01ab 01ab ", 8)), `"kind":"pair"`, "cardbureau desk block 7KXW2M4BC")
@@ -81,7 +85,7 @@ func TestReceiptOfEachDeed(t *testing.T) {
 
 // Every sentence has a glyph for every letter of it.
 func TestReceiptHasNoBoxes(t *testing.T) {
-	for _, s := range append([]string{onLoss, onSalt, onPIN, onSigned, noSignature, developmentFa}, deeds[Activated], deeds[Paired], deeds[PINSet], deeds[BlockLifted]) {
+	for _, s := range append([]string{onLoss, onSalt, onPIN, onSigned, noSignature, pairingBegun, developmentFa}, deeds[Activated], deeds[Paired], deeds[PINSet], deeds[BlockLifted]) {
 		for _, r := range visual(s) {
 			if glyph(r) == 0 || r == noGlyph {
 				t.Errorf("%+q in %s", r, s)

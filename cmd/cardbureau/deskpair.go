@@ -303,7 +303,7 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if res.WriteError != nil {
 		out.WriteError = res.WriteError.Error()
 	}
-	if err != nil { // it becomes active by itself, and the salt is told now or never
+	if err != nil { // it may become active later, and the salt is told now or never
 		return out, err
 	}
 	if err := p.verify(ctx); err != nil {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"cardbureau/personalization/desk"
@@ -35,9 +38,15 @@ func (d *house) handOver(number string) {
 	expect(exitUsage, "", "--photo", "activate", number, "--pin", "-")
 	expect(exitFailed, "753190\n", "(document)", activate...)
 	expect(exitFailed, "753190\n", "second person", append(activate, "--override", "lost-papers")...)
-	expect(exitFailed, "123456\n", "not counting up", shown...)
+	paper := filepath.Join(d.dir, "receipt.pdf")
+	expect(exitFailed, "123456\n", "not counting up", append(shown, "--receipt", paper)...)
+	if _, err := os.Stat(paper); err == nil {
+		d.Error("there is a receipt of a visit that was refused")
+	}
 	var a deskAnswer
-	d.parse(d.want(0, "753190\n", append([]string{"desk"}, append(shown, "--json")...)...), &a)
+	d.parse(d.want(0, "753190\n", append([]string{"desk"}, append(shown, "--json", "--receipt", paper)...)...), &a)
+	d.drawn(paper, number)
+	expect(exitUsage, "", "there already", append(shown, "--receipt", paper)...)
 	if a.Result != "active" || a.Receipt == nil {
 		d.Fatalf("activated: %+v", a)
 	}
@@ -52,6 +61,19 @@ func (d *house) handOver(number string) {
 	expect(0, "", "to be replaced", "replace", number, "--reason", "damaged")
 	expect(exitFailed, "", "its state", append([]string{"unblock-pin"}, shown[1:]...)...)
 	expect(0, "864201\n", "active again", append([]string{"unblock"}, shown[1:]...)...)
+}
+
+// drawn has poppler read a receipt.
+func (d *house) drawn(name, number string) {
+	d.Helper()
+	info, err := os.Stat(name)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		d.Fatalf("receipt: %v, %v", info, err)
+	}
+	text, err := exec.Command("pdftotext", name, "-").Output()
+	if err != nil || !strings.Contains(string(text), number) || !strings.Contains(string(text), `"kind":"activate"`) {
+		d.Errorf("receipt: %v\n%s", err, text)
+	}
 }
 
 // holds checks a receipt with nothing but the signed DG13.

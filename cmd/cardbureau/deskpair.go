@@ -29,7 +29,7 @@ import (
 
 type deskPair struct {
 	visitFlags
-	SIMReader string `help:"Reader with the SIM; without it the only other one with a card." name:"sim-reader" placeholder:"NAME"`
+	SIMReader string `help:"Reader with the SIM." name:"sim-reader" placeholder:"NAME"`
 	Network   string `help:"Operator, MCC and MNC: 43211, 43235." name:"network" required:"" placeholder:"MCCMNC"`
 	MSISDN    string `help:"The number, +989…; - reads it from standard input, after the PIN." name:"msisdn" default:"-"`
 	ICCID     string `help:"Serial number of the SIM that belongs to the order, if it names one." name:"iccid"`
@@ -38,7 +38,7 @@ type deskPair struct {
 }
 
 func (deskPair) Example() string {
-	return "cardbureau desk pair 7KXW2M4BC --network 43211 --sim-reader \"ACS *\" --document passport --data /srv/bureau"
+	return "cardbureau desk pair 7KXW2M4BC --network 43211 --reader \"Identiv *\" --sim-reader \"ACS *\" --document passport --data /srv/bureau"
 }
 
 // paired is what desk pair says.
@@ -47,14 +47,19 @@ type paired struct {
 	Pairing    string    `json:"pairing"`
 	State      string    `json:"state"`
 	Resynced   bool      `json:"resynced,omitempty"`
-	OnCard     bool      `json:"onCard"` // the record stands in the card's file
-	Salt       string    `json:"salt"`   // of the number's commitment: for the holder's receipt alone
+	OnCard     bool      `json:"onCard"`         // the record stands in the card's file
+	Salt       string    `json:"salt,omitempty"` // of the number's commitment: for the holder's receipt alone, and missing where that is drawn
 	Receipt    *receipt  `json:"receipt,omitempty"`
 	WriteError string    `json:"writeError,omitempty"`
 	At         time.Time `json:"at"`
 }
 
 func (c deskPair) Run(ctx context.Context, g *globals) error {
+	paper, err := takePaper(c.Receipt)
+	if err != nil {
+		return err
+	}
+	defer paper.close()
 	b, d, actor, err := openDesk(ctx, g, c.Operator)
 	if err != nil {
 		return err
@@ -101,16 +106,40 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 	defer p.entry.forget()
 	out, err := p.pair(ctx, pc)
 	if err != nil {
-		return onCard(c.Number, err)
+		err = onCard(c.Number, err)
 	}
+	if out == nil {
+		return err
+	}
+	// It is paired, whatever failed since: the holder gets the salt in any case.
+	if paper != nil {
+		r, failed := p.receipt(out)
+		if failed == nil {
+			failed = paper.write(r)
+		}
+		if failed == nil {
+			out.Salt = ""
+		}
+		err = errors.Join(err, failed)
+	}
+	return errors.Join(out.print(g), err)
+}
+
+func (out *paired) print(g *globals) error {
 	if g.JSON {
 		return printJSON(out)
 	}
-	fmt.Printf("Card %s: paired, %s (%s)\n", out.Card, out.State, out.Pairing)
+	how := "paired"
+	if out.State != string(lifecycle.Active) {
+		how = "its pairing waits for the operator"
+	}
+	fmt.Printf("Card %s: %s, %s (%s)\n", out.Card, how, out.State, out.Pairing)
 	if out.WriteError != "" {
 		fmt.Fprintln(os.Stderr, "cardbureau: the record is not on the card:", out.WriteError)
 	}
-	fmt.Printf("For the holder's receipt alone, salt of the number's commitment: %s\n", out.Salt)
+	if out.Salt != "" {
+		fmt.Printf("For the holder's receipt alone, salt of the number's commitment: %s\n", out.Salt)
+	}
 	return nil
 }
 
@@ -188,6 +217,9 @@ type pairer struct {
 	pad    desk.PINPad
 	both   *twoReaders
 	actor  store.Actor
+
+	lastFour string        // digits of the number
+	signed   *desk.Receipt // nil: not yet, or by no card
 }
 
 // verify has the holder give the PIN: at the pad each time, at the keyboard once.
@@ -263,13 +295,16 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 		Session: session, Card: card, Holder: &chipHolder{p, key, thumbprint}, SIM: sim, Operator: p.Network, MSISDN: number, ICCID: want, Own: p.Own,
 		Until: holder.CardExpiry, Actor: p.actor, Write: p.write,
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, pairing.ErrWaits) {
 		return nil, err
 	}
 	out := &paired{Card: p.Number, Pairing: res.ID.String(), State: string(res.State), Resynced: res.Resynced, Salt: hex.EncodeToString(salt(res.Salt)), At: time.Now().UTC().Truncate(time.Second)}
 	out.OnCard = res.State == lifecycle.Active && res.WriteError == nil
 	if res.WriteError != nil {
 		out.WriteError = res.WriteError.Error()
+	}
+	if err != nil { // it may become active later, and the salt is told now or never
+		return out, err
 	}
 	if err := p.verify(ctx); err != nil {
 		return out, fmt.Errorf("paired (%s), but the receipt is not signed: %w", out.Pairing, err)
@@ -281,7 +316,7 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if err != nil {
 		return out, fmt.Errorf("paired (%s), but the receipt is not signed: %w", out.Pairing, err)
 	}
-	if signed != nil {
+	if p.signed = signed; signed != nil {
 		out.Receipt = &receipt{Statement: string(signed.Content), Signature: signed.Signature, Key: signed.Key.Point}
 	}
 	return out, nil
@@ -319,6 +354,9 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	number, err := pairing.ParseMSISDN(strings.TrimSpace(text))
 	if err != nil {
 		return nil, number, err
+	}
+	if digits := number.Digits(); len(digits) >= 4 {
+		p.lastFour = digits[len(digits)-4:]
 	}
 	card, err := uicc.Open(ctx, p.both.sim)
 	if err != nil {

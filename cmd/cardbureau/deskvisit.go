@@ -33,6 +33,7 @@ type visitFlags struct {
 	Second   string     `help:"The second person, who answers for --override or --decision."`
 	Operator string     `help:"The clerk, for the audit." default:"${user}"`
 	PIN      string     `help:"Where PINs come from: pad (the reader), keyboard, - (lines of standard input); auto takes the pad where there is one." enum:"auto,pad,keyboard,-" default:"auto"`
+	Receipt  string     `help:"Draw the holder's receipt here, as PDF in Persian; a file that is there is refused." placeholder:"FILE.pdf"`
 }
 
 // visited is one visit at work.
@@ -45,6 +46,11 @@ type visited struct {
 
 // run goes through a visit: prove, check, do, sign, finish.
 func (c visitFlags) run(ctx context.Context, g *globals, kind store.VisitKind, result string, do func(*visited) error) error {
+	paper, err := takePaper(c.Receipt)
+	if err != nil {
+		return err
+	}
+	defer paper.close()
 	b, d, actor, err := openDesk(ctx, g, c.Operator)
 	if err != nil {
 		return err
@@ -100,7 +106,8 @@ func (c visitFlags) run(ctx context.Context, g *globals, kind store.VisitKind, r
 	if signed != nil {
 		a.Receipt = &receipt{Statement: string(signed.Content), Signature: signed.Signature, Key: signed.Key.Point}
 	}
-	return a.print(g)
+	err = paper.write(receiptOf(b, c.Number, kind, signed))
+	return errors.Join(a.print(g), err)
 }
 
 // tellReplaced tells operators of SIMs that were paired with the card before. The card

@@ -68,7 +68,7 @@ func Ask(ctx context.Context, conn net.Conn, q Question) (r Reply, err error) {
 	if err != nil {
 		return r, err
 	}
-	in := lib.NewMessage(spec)
+	in := lib.NewMessage(specOf(text))
 	if in.Unpack(text) != nil {
 		return r, ErrMessage
 	}

@@ -11,17 +11,15 @@ package iso8583
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -44,21 +42,26 @@ const (
 	codeUnavailable = "91" // the bureau cannot answer now
 )
 
-// Limits of a connection.
+// Limits of a connection; Server has those that can be set.
 const (
-	maxMessage     = 4096 // bytes
-	maxConnections = 64
-	idle           = 5 * time.Minute
-	frameWithin    = 10 * time.Second // from a frame's first byte to its last
-	answerWithin   = 10 * time.Second
-	greatestPause  = time.Second // between two tries to accept a connection
+	maxMessage    = 4096 // bytes
+	idle          = 5 * time.Minute
+	answerWithin  = 10 * time.Second
+	greatestPause = time.Second // between two tries to accept a connection
 )
 
 // Server answers a switch.
 type Server struct {
 	Bank Authorizer
 	Log  *slog.Logger
+	// FrameWithin is the longest time from a frame's first byte to its last; 0: 10 s.
+	FrameWithin time.Duration
+	// MaxConnections is how many are answered at once; 0: 64.
+	MaxConnections int
 }
+
+func (s *Server) frameWithin() time.Duration { return cmp.Or(s.FrameWithin, 10*time.Second) }
+func (s *Server) maxConnections() int        { return cmp.Or(s.MaxConnections, 64) }
 
 // Errors of messages that get no answer: the connection is closed. They hold nothing
 // of a message.
@@ -76,7 +79,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	var all sync.WaitGroup
 	defer all.Wait()
-	room := make(chan struct{}, maxConnections)
+	room := make(chan struct{}, s.maxConnections())
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -123,7 +126,7 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 		_, err := in.Peek(1)
 		var text []byte
 		if err == nil {
-			_ = conn.SetReadDeadline(time.Now().Add(frameWithin))
+			_ = conn.SetReadDeadline(time.Now().Add(s.frameWithin()))
 			text, err = readFrame(in)
 		}
 		if err != nil {
@@ -173,7 +176,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 
 // answer answers one message and says with which response code.
 func (s *Server) answer(ctx context.Context, text []byte) (out []byte, code string, err error) {
-	in := lib.NewMessage(spec)
+	in := lib.NewMessage(specOf(text))
 	// The library's errors may quote a message.
 	if err := in.Unpack(text); err != nil {
 		return nil, "", ErrMessage
@@ -186,12 +189,11 @@ func (s *Server) answer(ctx context.Context, text []byte) (out []byte, code stri
 	if !ok {
 		return nil, "", ErrType
 	}
-	present := in.GetFields() // before the library makes those that are asked for
+	repeats := echoOf(in, text)
 	reply := lib.NewMessage(spec)
 	reply.MTI(answering)
-	wrong := misfit(in, text)
 	switch {
-	case wrong != 0:
+	case !repeats.fits:
 		code = codeFormat
 	case kind[1] == '8':
 		code = bank.Approved
@@ -205,15 +207,9 @@ func (s *Server) answer(ctx context.Context, text []byte) (out []byte, code stri
 	default:
 		code = codeFunction
 	}
-	for _, n := range echoed {
-		if present[n] == nil || n == wrong {
-			continue
-		}
-		v, err := in.GetString(n)
-		if err == nil {
-			err = reply.Field(n, v)
-		}
-		if err != nil {
+	repeats.part(code)
+	for n, v := range repeats.values {
+		if err := reply.Field(n, v); err != nil {
 			return nil, "", ErrMessage
 		}
 	}
@@ -259,58 +255,4 @@ func replyType(kind string) (string, bool) {
 		return "", false
 	}
 	return kind[:2] + string(kind[2]+1) + "0", true
-}
-
-// trailing is what misfit says of bytes after the last element.
-const trailing = -1
-
-// misfit is an element that is not what it must be, which no answer repeats; trailing
-// where bytes follow the last one, 0 where everything fits.
-func misfit(in *lib.Message, text []byte) int {
-	// The library makes an element that is asked for: what is there comes first.
-	again, err := in.Pack()
-	if err != nil || !bytes.Equal(again, text) {
-		return trailing
-	}
-	present := in.GetFields()
-	for _, n := range numeric {
-		if present[n] == nil {
-			continue
-		}
-		if v, err := in.GetString(n); err != nil || strings.Trim(v, "0123456789") != "" {
-			return n
-		}
-	}
-	if present[fieldPAN] == nil {
-		return 0
-	}
-	pan, err := in.GetString(fieldPAN)
-	for _, n := range echoed {
-		if err != nil || present[n] == nil {
-			continue
-		}
-		if v, err := in.GetString(n); err == nil && strings.Contains(v, pan) {
-			return n
-		}
-	}
-	return 0
-}
-
-// Objects of element 55 that the message's own elements must agree with.
-const (
-	tagAmount   = 0x9F02 // amount, authorized: n 12, 6 bytes
-	tagCurrency = 0x5F2A // transaction currency code: n 3, 2 bytes
-)
-
-// agree reports whether amount and currency of the message are those that the
-// cryptogram covers: an approval is for what the card has signed.
-func agree(in *lib.Message, icc []byte) bool {
-	amount, ok := tlv.Find(icc, tagAmount)
-	said, err := in.GetString(fieldAmount)
-	if err != nil || !ok || hex.EncodeToString(amount) != said {
-		return false
-	}
-	currency, ok := tlv.Find(icc, tagCurrency)
-	said, err = in.GetString(fieldCurrency)
-	return err == nil && ok && (said == "" || hex.EncodeToString(currency) == "0"+said)
 }

@@ -34,15 +34,22 @@ const pan = "5892109900000018" // of the test range, with its check digit
 
 func running(t *testing.T, a Authorizer) (net.Conn, *bytes.Buffer) {
 	t.Helper()
+	return runningServer(t, &Server{Bank: a})
+}
+
+// runningServer serves until the test ends, and looks into the log then.
+func runningServer(t *testing.T, s *Server) (net.Conn, *bytes.Buffer) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
+	s.Log = slog.New(slog.NewTextHandler(&log, nil))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- (&Server{Bank: a, Log: slog.New(slog.NewTextHandler(&log, nil))}).Serve(ctx, l)
+		done <- s.Serve(ctx, l)
 	}()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -233,17 +240,4 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("%q was answered with %d bytes", frame, n)
 		}
 	}
-}
-
-func FuzzAnswer(f *testing.F) {
-	head := []byte("0100\x70\x20\x02\x00\x00\x00\x02\x00")
-	f.Add(append(head, "16"+pan+"000000000000250000000043001019\x9f\x36\x02\x00\x07\x9f\x02\x06\x00\x00\x00\x25\x00\x00\x5f\x2a\x02\x03\x64"...))
-	f.Add([]byte("0800\x82\x20\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x001125231500000042301"))
-	s := &Server{Bank: &question{v: bank.Verdict{Code: "00"}}, Log: slog.New(slog.DiscardHandler)}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		out, code, err := s.answer(t.Context(), bytes.Clone(b))
-		if err == nil && (len(code) != 2 || len(out) < 12 || out[2] != '1' && out[2] != '3') {
-			t.Errorf("%q %q", code, out)
-		}
-	})
 }

@@ -1,6 +1,8 @@
 package iso8583
 
 import (
+	"maps"
+
 	lib "github.com/moov-io/iso8583"
 	"github.com/moov-io/iso8583/encoding"
 	"github.com/moov-io/iso8583/field"
@@ -64,6 +66,23 @@ func init() {
 	for n := 105; n <= 127; n++ {
 		spec.Fields[n] = variable(999, prefix.ASCII.LLL)
 	}
+	wide.Name, wide.Fields = spec.Name, maps.Clone(spec.Fields)
+	wide.Fields[1] = field.NewBitmap(&field.Spec{Description: "bitmaps", Length: 16, Enc: encoding.Binary, Pref: prefix.Binary.Fixed, DisableAutoExpand: true})
+}
+
+// secondBitmap is the bit of the first bitmap that says that a second one follows.
+const secondBitmap = 0x80
+
+// wide is the format of messages with two bitmaps. Element 65, which would announce a
+// third, is data here: no element above 128 is known.
+var wide = &lib.MessageSpec{}
+
+// specOf is the format that a message's first bitmap says it has.
+func specOf(text []byte) *lib.MessageSpec {
+	if len(text) > 4 && text[4]&secondBitmap != 0 {
+		return wide
+	}
+	return spec
 }
 
 // numeric are the elements that hold digits alone (ISO 8583:1987, table of data

@@ -39,18 +39,28 @@ type Query struct {
 // than the card's CDOL1 says.
 var ErrICC = errors.New("the card's data lacks what its cryptogram is over")
 
-// read fills a query from the card's data.
-func (q *Query) read(cdol1 []byte) error {
-	list, err := tlv.Parse(q.ICC)
+// Objects takes a card's data apart. Nothing is there twice: two readers could take
+// two values for the same. ErrICC.
+func Objects(icc []byte) (map[tlv.Tag][]byte, error) {
+	list, err := tlv.Parse(icc)
 	if err != nil {
-		return ErrICC
+		return nil, ErrICC
 	}
 	have := map[tlv.Tag][]byte{}
 	for _, o := range list {
 		if _, twice := have[o.Tag]; twice {
-			return ErrICC
+			return nil, ErrICC
 		}
 		have[o.Tag] = o.Value
+	}
+	return have, nil
+}
+
+// read fills a query from the card's data.
+func (q *Query) read(cdol1 []byte) error {
+	have, err := Objects(q.ICC)
+	if err != nil {
+		return err
 	}
 	dol, err := emv.ParseDOL(cdol1)
 	if err != nil {

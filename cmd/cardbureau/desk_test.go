@@ -52,6 +52,9 @@ func (d *house) handOver(number string) {
 	}
 	d.holds(a)
 	expect(exitFailed, "753190\n", "its state", shown...)
+	record := append([]string{"pair-record"}, shown[1:]...)
+	expect(exitUsage, "", "is no pairing", append(record, "first")...)
+	expect(exitFailed, "753190\n", "pairing 0198c0de", append(record, "0198c0de-7a11-7000-8000-000000000001")...)
 
 	expect(0, "", "blocked", "block", number, "--reason", "lost")
 	expect(0, "", "already blocked", "block", number, "--reason", "lost")

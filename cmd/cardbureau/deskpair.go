@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/term"
 
@@ -22,7 +21,6 @@ import (
 	"cardbureau/personalization/desk"
 	"cardbureau/personalization/identity"
 	"cardbureau/personalization/pairing"
-	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/statement"
 	"cardbureau/personalization/store"
 )
@@ -39,19 +37,6 @@ type deskPair struct {
 
 func (deskPair) Example() string {
 	return "cardbureau desk pair 7KXW2M4BC --network 43211 --reader \"Identiv *\" --sim-reader \"ACS *\" --document passport --data /srv/bureau"
-}
-
-// paired is what desk pair says.
-type paired struct {
-	Card       string    `json:"card"`
-	Pairing    string    `json:"pairing"`
-	State      string    `json:"state"`
-	Resynced   bool      `json:"resynced,omitempty"`
-	OnCard     bool      `json:"onCard"`         // the record stands in the card's file
-	Salt       string    `json:"salt,omitempty"` // of the number's commitment: for the holder's receipt alone, and missing where that is drawn
-	Receipt    *receipt  `json:"receipt,omitempty"`
-	WriteError string    `json:"writeError,omitempty"`
-	At         time.Time `json:"at"`
 }
 
 func (c deskPair) Run(ctx context.Context, g *globals) error {
@@ -123,24 +108,6 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 		err = errors.Join(err, failed)
 	}
 	return errors.Join(out.print(g), err)
-}
-
-func (out *paired) print(g *globals) error {
-	if g.JSON {
-		return printJSON(out)
-	}
-	how := "paired"
-	if out.State != string(lifecycle.Active) {
-		how = "its pairing waits for the operator"
-	}
-	fmt.Printf("Card %s: %s, %s (%s)\n", out.Card, how, out.State, out.Pairing)
-	if out.WriteError != "" {
-		fmt.Fprintln(os.Stderr, "cardbureau: the record is not on the card:", out.WriteError)
-	}
-	if out.Salt != "" {
-		fmt.Printf("For the holder's receipt alone, salt of the number's commitment: %s\n", out.Salt)
-	}
-	return nil
 }
 
 // twoReaders are identity card and SIM in their readers.
@@ -298,11 +265,7 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if err != nil && !errors.Is(err, pairing.ErrWaits) {
 		return nil, err
 	}
-	out := &paired{Card: p.Number, Pairing: res.ID.String(), State: string(res.State), Resynced: res.Resynced, Salt: hex.EncodeToString(salt(res.Salt)), At: time.Now().UTC().Truncate(time.Second)}
-	out.OnCard = res.State == lifecycle.Active && res.WriteError == nil
-	if res.WriteError != nil {
-		out.WriteError = res.WriteError.Error()
-	}
+	out := newPaired(p.Number, res)
 	if err != nil { // it may become active later, and the salt is told now or never
 		return out, err
 	}
@@ -322,21 +285,9 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	return out, nil
 }
 
-func salt(s pairing.Salt) []byte { return s[:] }
-
-// write puts the record into the card's file, and reads it back.
+// write puts the record into the card's file.
 func (p *pairer) write(ctx context.Context, record []byte) error {
-	if err := lds.WriteRecordFile(ctx, p.visit.Session(), identity.PairingFID, record); err != nil {
-		return err
-	}
-	again, err := lds.ReadRecordFile(ctx, p.visit.Session(), identity.PairingFID)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(again, record) {
-		return errors.New("the card does not hold the record that was written")
-	}
-	return nil
+	return writeRecord(ctx, p.visit.Session(), record)
 }
 
 // sim opens the SIM, and asks for number and PIN1.

@@ -40,6 +40,7 @@ type visitFlags struct {
 type visited struct {
 	bureau *bureau.Bureau
 	visit  *desk.Visit
+	actor  store.Actor
 	entry  desk.PINEntry
 	pad    desk.PINPad // nil: the keyboard
 }
@@ -71,7 +72,7 @@ func (c visitFlags) run(ctx context.Context, g *globals, kind store.VisitKind, r
 		return onCard(c.Number, err)
 	}
 	defer v.Close(ctx)
-	at := &visited{bureau: b, visit: v}
+	at := &visited{bureau: b, visit: v, actor: actor}
 	if at.entry, at.pad, err = c.pins(ctx, b.Config.Desk.Keyboard, conn); err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ import (
 
 type deskPair struct {
 	visitFlags
-	SIMReader string `help:"Reader with the SIM." name:"sim-reader" placeholder:"NAME"`
+	SIMReader string `help:"Reader with the SIM, by name, pattern or serial number." name:"sim-reader" placeholder:"NAME"`
+	SIMTrace  string `help:"Write what goes to the SIM and comes back, without secrets, to this new file." name:"sim-trace" type:"path" placeholder:"FILE"`
 	Network   string `help:"Operator, MCC and MNC: 43211, 43235." name:"network" required:"" placeholder:"MCCMNC"`
 	MSISDN    string `help:"The number, +989…; - reads it from standard input, after the PIN." name:"msisdn" default:"-"`
 	ICCID     string `help:"Serial number of the SIM that belongs to the order, if it names one." name:"iccid"`
@@ -112,20 +113,18 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 
 // twoReaders are identity card and SIM in their readers.
 type twoReaders struct {
-	card, sim *pcsc.Conn
+	card, sim cardConn
+	done      []func()
 }
 
 func (t *twoReaders) close() {
-	if t.sim != nil {
-		t.sim.Close(pcsc.Unpower)
-	}
-	if t.card != nil {
-		t.card.Close(pcsc.Unpower)
+	for _, done := range t.done {
+		done()
 	}
 }
 
-// readers connects to both cards. Of two readers with cards the one that --reader names
-// has the identity card.
+// readers connects to both cards: the reader that --reader names has the identity
+// card.
 func (c deskPair) readers(ctx context.Context, pc *pcsc.Context) (*twoReaders, error) {
 	if c.Reader == "" || c.SIMReader == "" {
 		return nil, &exitError{exitUsage, "name the readers: --reader with the identity card, --sim-reader with the SIM"}
@@ -134,7 +133,8 @@ func (c deskPair) readers(ctx context.Context, pc *pcsc.Context) (*twoReaders, e
 	if err != nil {
 		return nil, err
 	}
-	sim, err := readerFlag{Reader: c.SIMReader}.find(ctx, pc)
+	second := readerFlag{Reader: c.SIMReader, Trace: c.SIMTrace}
+	sim, err := second.find(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("the SIM's reader: %w", err)
 	}
@@ -142,16 +142,16 @@ func (c deskPair) readers(ctx context.Context, pc *pcsc.Context) (*twoReaders, e
 		return nil, &exitError{exitUsage, "identity card and SIM are in two readers: --reader and --sim-reader name the same"}
 	}
 	t := &twoReaders{}
-	if t.card, err = pc.Connect(ctx, name); err == nil {
-		t.sim, err = pc.Connect(ctx, sim)
-	}
-	if err == nil {
-		err = t.sim.Reset(ctx, true)
-	}
-	if err != nil {
-		t.close()
+	var done func()
+	if t.card, done, err = c.connectTo(ctx, pc, name); err != nil {
 		return nil, err
 	}
+	t.done = append(t.done, done)
+	if t.sim, done, err = second.connectTo(ctx, pc, sim); err != nil {
+		t.close()
+		return nil, fmt.Errorf("the SIM: %w", err)
+	}
+	t.done = append(t.done, done)
 	return t, nil
 }
 

@@ -67,19 +67,27 @@ func (f readerFlag) connect(ctx context.Context, g *globals) (cardConn, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	var conn *pcsc.Conn
+	var conn cardConn
+	var done func()
 	name, err := f.find(ctx, pc)
 	if err == nil {
-		conn, err = pc.Connect(ctx, name)
+		conn, done, err = f.connectTo(ctx, pc, name)
 	}
 	if err != nil {
 		pc.Close()
 		return nil, nil, err
 	}
-	done := func() {
-		conn.Close(pcsc.Unpower)
-		pc.Close()
+	return conn, func() { done(); pc.Close() }, nil
+}
+
+// connectTo connects to the card in a reader, fresh from a reset. Call done in the
+// end, before the context is closed.
+func (f readerFlag) connectTo(ctx context.Context, pc *pcsc.Context, name string) (cardConn, func(), error) {
+	conn, err := pc.Connect(ctx, name)
+	if err != nil {
+		return nil, nil, err
 	}
+	done := func() { conn.Close(pcsc.Unpower) }
 	if err := conn.Reset(ctx, true); err != nil {
 		done()
 		return nil, nil, err

@@ -12,6 +12,7 @@ import (
 	"cardbureau/cardio/virtual/rack"
 	"cardbureau/cardio/virtual/usim"
 	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/pairing/simoperator"
 	"cardbureau/personalization/store"
 )
@@ -118,6 +119,7 @@ func (c virtualSIMs) plan(ctx context.Context, b *bureau.Bureau) error {
 type virtualOperator struct {
 	Network string `arg:"" help:"Simulated operator: 43211 or 43235."`
 	Refuse  string `help:"Refuse to put subscriptions into service, with this code; none: do so again." placeholder:"CODE"`
+	Forget  string `help:"Forget the counter of a SIM, by its ICCID, as a centre does that was restored from an old copy: the SIM will want a resynchronization." placeholder:"ICCID"`
 	Notice  string `help:"Print a signed notice about a pairing." placeholder:"PAIRING"`
 	Event   string `help:"What the notice says: activated, refused, suspended, resumed, swap, swap-stopped, closed." default:"suspended"`
 }
@@ -138,6 +140,13 @@ func (c virtualOperator) Run(ctx context.Context, g *globals) error {
 	company, err := simoperator.OpenCompany(b.SimulatedOperators(), c.Network)
 	if err != nil {
 		return err
+	}
+	if c.Forget != "" {
+		iccid, err := pairing.ParseICCID(c.Forget)
+		if err != nil {
+			return &exitError{exitUsage, err.Error()}
+		}
+		return company.Forget(iccid)
 	}
 	if c.Notice == "" {
 		return company.Refuse(c.Refuse)

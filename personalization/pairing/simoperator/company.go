@@ -182,6 +182,18 @@ func (c *Company) Refuse(code string) error {
 	return c.do(func(o *Operator) error { o.Refuse(code); return nil })
 }
 
+// Forget has the company forget a SIM's counter (Operator.Forget). It is an error if
+// the SIM is not the company's.
+func (c *Company) Forget(iccid pairing.ICCID) error {
+	return c.do(func(o *Operator) error {
+		if o.sims[iccid.Digits()] == nil {
+			return errors.New("the company has sold no such SIM")
+		}
+		o.Forget(iccid)
+		return nil
+	})
+}
+
 // Network is the company for a pairing.Service.
 func (c *Company) Network() pairing.Network { return pairing.Network{Operator: c, Centre: c} }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,9 +61,16 @@ func (o *output) String() string { return string(o.bytes()) }
 // the thread that started it: a goroutine keeps that thread.
 func launch(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
+	return launchTyped(t, env, nil, name, args...)
+}
+
+// launchTyped is launch with what is typed; nil: nothing.
+func launchTyped(t testing.TB, env []string, typed io.Reader, name string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: filepath.Base(name) + " " + strings.Join(args, " "), cmd: exec.Command(name, args...), done: make(chan struct{})}
 	p.stdout.first, p.stderr.first = make(chan struct{}), make(chan struct{})
 	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdin = typed
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	// A grandchild that keeps the pipes open must not keep the test waiting.

@@ -31,7 +31,7 @@ func TestNothingLeaks(t *testing.T) {
 	s := &secrets{house: h, t: t, needles: newNeedles()}
 	good, bad := s.signed()
 	s.work(good, bad)
-	s.chips()
+	s.chips(6)
 	for _, name := range []string{"pin", "so-pin"} {
 		b, err := os.ReadFile(filepath.Join(h.dir, "softhsm", name))
 		if err != nil {

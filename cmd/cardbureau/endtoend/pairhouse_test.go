@@ -1,0 +1,313 @@
+package endtoend
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cardbureau/cardio/virtual/nvm"
+	"cardbureau/cardio/virtual/rack"
+	"cardbureau/hsm/aka"
+)
+
+// The simulated operators.
+const (
+	mci      = "43211"
+	irancell = "43235"
+)
+
+// holder is a person's card with the PIN that they set.
+type holder struct {
+	number, serial, pin string
+}
+
+// sim is a software SIM with its number.
+type sim struct {
+	SIM    string // ICCID
+	Number string
+}
+
+// office is a house with two desks of two readers each: the first has the identity
+// card, the second the SIM.
+type office struct {
+	*secrets
+	rack    rack.Client
+	readers []string
+	db      *database
+	holders []holder
+}
+
+// newOffice issues n cards and receives them.
+func newOffice(t *testing.T, n int) *office {
+	h := newProductHouse(t, n, "identity", "CARDBUREAU_LOG=debug")
+	o := &office{secrets: &secrets{house: h, t: t, needles: newNeedles()}}
+	config := filepath.Join(h.dir, "cardbureau.toml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The day of this office has many refusals.
+	more := bytes.Replace(text, []byte("tries = 3 "), []byte("tries = 50 "), 1)
+	if bytes.Equal(more, text) {
+		t.Fatal("the configuration has no tries")
+	}
+	if err := os.WriteFile(config, more, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.db = h.database()
+	_, o.rack = h.readers(4)
+	records := h.file(n)
+	o.own = append(o.own, records)
+	made := h.issue([]string{records}, 0)
+	if made.Issued != n {
+		t.Fatalf("%+v", made)
+	}
+	for _, s := range h.order(o.rack, rack.Request{Op: "status"}).Slots {
+		o.readers = append(o.readers, s.Reader)
+	}
+	o.must(0, append([]string{"desk", "receive", "--moved", "--office", "teh-014"}, made.Cards...)...)
+	for i, number := range made.Cards {
+		serial := o.db.text("SELECT b.serial FROM card c JOIN blank b ON b.id = c.blank_id WHERE c.number = $1", number)
+		o.holders = append(o.holders, holder{number, serial, fmt.Sprintf("%d20485", i+5)})
+	}
+	return o
+}
+
+// sims sells SIMs. What is printed is the buyer's.
+func (o *office) sims(network string, n int) (out []sim) {
+	o.t.Helper()
+	p := o.start("virtual", "sims", fmt.Sprint(n), "--network", network, "--json")
+	if p.wait() != 0 {
+		o.t.Fatal(p.stderr.String())
+	}
+	for line := range bytes.Lines(p.stdout.bytes()) {
+		var s sim
+		if err := json.Unmarshal(line, &s); err != nil {
+			o.t.Fatal(err)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// put puts cards into slots, counted from 0, and takes out what was there. An empty
+// name only takes out.
+func (o *office) put(into map[int]string) {
+	o.t.Helper()
+	for slot := range into {
+		if o.order(o.rack, rack.Request{Op: "status"}).Slots[slot].Card != "" {
+			o.order(o.rack, rack.Request{Op: "remove", Slot: slot})
+			o.noticed(o.readers[slot], false)
+		}
+	}
+	for slot, name := range into {
+		if name != "" {
+			o.order(o.rack, rack.Request{Op: "insert", Slot: slot, Card: name})
+			o.noticed(o.readers[slot], true)
+		}
+	}
+}
+
+// typing runs a command into which someone types. What they type is no argument.
+func (o *office) typing(typed string, args ...string) *process {
+	o.t.Helper()
+	return launchTyped(o.t, o.env, strings.NewReader(typed), program, append(args, "--data", o.dir)...)
+}
+
+// visit are the arguments that say that the holder was checked.
+var visit = []string{"--photo", "--document", "passport", "--guardian", "passport", "--pin", "-"}
+
+// activate hands the card in a slot over.
+func (o *office) activate(h holder, slot int) {
+	o.t.Helper()
+	p := o.typing(h.pin+"\n", append([]string{"desk", "activate", h.number, "--reader", o.readers[slot], "--trace", o.trace("activate")}, visit...)...)
+	if _, status := o.finish(p); status != 0 {
+		o.t.Fatalf("activate: %s", p.stderr.String())
+	}
+}
+
+// trace names a new file for a trace.
+func (o *office) trace(what string) string {
+	o.t.Helper()
+	dir := filepath.Join(o.dir, "traces")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		o.t.Fatal(err)
+	}
+	old, err := os.ReadDir(dir)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return filepath.Join(dir, fmt.Sprintf("%03d %s.jsonl", len(old), what))
+}
+
+// attempt is a pairing at a desk.
+type attempt struct {
+	holder  holder
+	pin     string // the holder's own where empty
+	number  string // telephone number
+	network string // mci where empty
+	desk    int    // 0 or 1
+	more    []string
+}
+
+// pair begins a pairing.
+func (o *office) pair(a attempt) *process {
+	o.t.Helper()
+	if a.pin == "" {
+		a.pin = a.holder.pin
+	}
+	if a.network == "" {
+		a.network = mci
+	}
+	args := append([]string{"desk", "pair", a.holder.number, "--reader", o.readers[2*a.desk], "--sim-reader", o.readers[2*a.desk+1], "--network", a.network, "--json"}, visit...)
+	return o.typing(a.pin+"\n"+a.number+"\n", append(args, a.more...)...)
+}
+
+// pair is what desk pair says.
+type pair struct {
+	Pairing, State, Salt string
+	Resynced, OnCard     bool
+	Receipt              *struct{ Statement string }
+}
+
+// paired waits for a pairing that works.
+func (o *office) paired(p *process) (m pair) {
+	o.t.Helper()
+	status := p.wait()
+	o.keepTyped(p)
+	if err := json.Unmarshal(p.stdout.bytes(), &m); err != nil || status != 0 {
+		o.t.Fatalf("desk pair ended with %d, %v\n%s", status, err, p.stderr.String())
+	}
+	if m.State != "active" || !m.OnCard || m.Receipt == nil {
+		o.t.Fatalf("%+v", m)
+	}
+	return m
+}
+
+// refused waits for a pairing that ends with a word, and with nothing more alive than
+// before it.
+func (o *office) refused(p *process, says string, live int) {
+	o.t.Helper()
+	status := p.wait()
+	o.keepTyped(p)
+	if status != 1 || !strings.Contains(p.stderr.String(), says) || len(p.stdout.bytes()) > 0 {
+		o.t.Errorf("desk pair ended with %d, want 1 and %q\n%s%s", status, says, p.stdout.String(), p.stderr.String())
+	}
+	o.alive(live)
+}
+
+// keepTyped keeps what a process printed, without its arguments: a test may give an
+// ICCID there.
+func (o *office) keepTyped(p *process) {
+	o.log.Write(p.stdout.bytes())
+	o.log.Write(p.stderr.bytes())
+}
+
+// alive counts the live pairings: whole ones, and no other.
+func (o *office) alive(want int) {
+	o.t.Helper()
+	states := o.db.texts("SELECT state FROM pairing WHERE state NOT IN ('revoked', 'expired')")
+	for _, s := range states {
+		if s != "active" {
+			o.t.Errorf("a pairing is %s", s)
+		}
+	}
+	if len(states) != want {
+		o.t.Errorf("%d pairings are alive, want %d", len(states), want)
+	}
+	if n := o.db.text("SELECT count(*)::text FROM pairing WHERE (imsi_sealed IS NOT NULL) <> (state IN ('reserved', 'personalized', 'proven', 'operator-pending'))"); n != "0" {
+		o.t.Errorf("%s pairings have kept their IMSI", n)
+	}
+}
+
+// reason is why the last pairing that ended did.
+func (o *office) reason(want string) {
+	o.t.Helper()
+	got := o.db.text("SELECT reason FROM pairing_event ORDER BY id DESC LIMIT 1")
+	if got != want {
+		o.t.Errorf("the pairing ended for %q, want %q", got, want)
+	}
+}
+
+// apdus is how many commands the card in a slot has had.
+func (o *office) apdus(slot int) int {
+	o.t.Helper()
+	return o.order(o.rack, rack.Request{Op: "status"}).Slots[slot].APDUs
+}
+
+// held begins a pairing at the first desk and returns when the identity card is about
+// to sign the session: the SIM was read, the number is reserved. signature is how many
+// commands come before that one.
+func (o *office) held(a attempt, signature int) *process {
+	o.t.Helper()
+	o.order(o.rack, rack.Request{Op: "hold", At: o.apdus(0) + signature, Before: true})
+	p := o.pair(a)
+	o.order(o.rack, rack.Request{Op: "wait-held"})
+	if got := o.db.texts("SELECT state FROM pairing WHERE state NOT IN ('active', 'revoked', 'expired')"); len(got) != 1 || got[0] != "personalized" {
+		o.t.Errorf("before the signature the pairing is %q", got)
+	}
+	return p
+}
+
+// goOn lets the identity card go on.
+func (o *office) goOn() { o.order(o.rack, rack.Request{Op: "release"}) }
+
+// subscriber is what a SIM knows.
+type subscriber struct{ k, opc aka.Secret }
+
+// subscribers makes needles of what the SIMs hold.
+func (o *office) subscribers(sold []sim) map[string]subscriber {
+	t, n := o.t, o.needles
+	out := map[string]subscriber{}
+	for _, s := range sold {
+		n.number("ICCID", s.SIM)
+		n.number("MSISDN", s.Number[1:])
+		n.number("MSISDN", "0"+s.Number[3:])
+		m, err := nvm.Open(filepath.Join(o.dir, "virtual", "sims", s.SIM+".card"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		space := m.Space("usim")
+		for _, key := range space.Keys("data/") {
+			v := bytes.Clone(space.Get(key))
+			switch {
+			case strings.HasSuffix(key, "/AF20"):
+				if len(v) != 33 {
+					t.Fatalf("%s has %d bytes", key, len(v))
+				}
+				out[s.SIM] = subscriber{v[1:17], v[17:33]}
+				n.value("K", v[1:17])
+				n.value("OPc", v[17:33])
+			case strings.HasSuffix(key, "/2FE2"):
+				n.value("ICCID", v)
+			case strings.HasSuffix(key, "/6F07"):
+				n.value("IMSI", v)
+				n.number("IMSI", bcd(v[1:])[1:])
+			}
+		}
+		m.Close()
+	}
+	for _, kind := range []string{"K", "OPc", "ICCID", "IMSI", "MSISDN"} {
+		if !n.kinds[kind] || len(out) != len(sold) {
+			t.Fatalf("%d SIMs were read; no %s was found on them", len(out), kind)
+		}
+	}
+	return out
+}
+
+// bcd reads digits of two a byte, the lower half first, up to a filler.
+func bcd(b []byte) string {
+	var out strings.Builder
+	for _, c := range b {
+		for _, d := range []byte{c & 15, c >> 4} {
+			if d < 10 {
+				out.WriteByte('0' + d)
+			}
+		}
+	}
+	return out.String()
+}

@@ -96,7 +96,9 @@ BEGIN
         outcome := 'not-found';
         RETURN;
     END IF;
-    IF c.state <> (CASE p_kind WHEN 'activate' THEN 'made' WHEN 'unblock' THEN 'suspended' ELSE 'active' END) THEN
+    -- A holder who blocked the card may have forgotten the PIN as well.
+    IF c.state <> (CASE p_kind WHEN 'activate' THEN 'made' WHEN 'unblock' THEN 'suspended' ELSE 'active' END)
+       AND NOT (p_kind = 'unblock-pin' AND c.state = 'suspended' AND EXISTS (SELECT FROM holder_block WHERE card_id = c.id)) THEN
         outcome := 'wrong-state';
         RETURN;
     END IF;

@@ -200,6 +200,13 @@ func (c *Card) authenticate(ctx context.Context, context byte, data []byte) ([]b
 	if c.app == SIM {
 		return nil, fmt.Errorf("%w: it is a SIM of the second generation", ErrNoContext)
 	}
+	// The application's directory is current, or a card refuses (TS 31.102 clause 7.1.1.1):
+	// whoever read the ICCID before has left it.
+	if !c.guard.inApplication() {
+		if _, err := c.Select(ctx, dirADF); err != nil {
+			return nil, err
+		}
+	}
 	out, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: insAuthenticate, P2: context, Data: data, Ne: apdu.MaxShortNe})
 	return out, authError(err)
 }

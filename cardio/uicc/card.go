@@ -15,6 +15,9 @@ const (
 	classGSM  = 0xA0 // TS 51.011
 )
 
+// usimAID is a USIM's AID without what its maker adds (TS 101 220 annex E).
+var usimAID = []byte{0xA0, 0x00, 0x00, 0x00, 0x87, 0x10, 0x02}
+
 // Application is what a card is used as.
 type Application int
 
@@ -77,12 +80,17 @@ func Open(ctx context.Context, raw apdu.Card) (*Card, error) {
 		return nil, fmt.Errorf("the SIM's master file: %w", err)
 	}
 	list, err := c.Directory(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
 		return nil, err
 	}
 	for _, a := range list {
 		if a.Is(USIM) {
 			return c, c.SelectApplication(ctx, a.AID)
+		}
+	}
+	if err != nil { // without a list that can be read, the first USIM is asked for by its name
+		if serr := c.SelectApplication(ctx, usimAID); serr == nil || !errors.Is(serr, ErrNoApplication) {
+			return c, serr
 		}
 	}
 	// A UICC without a USIM is used as a SIM, if it has one.

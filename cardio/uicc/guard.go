@@ -125,7 +125,8 @@ func (g *guard) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		}
 		err = g.onFile(c)
 	case c.INS == insReadRecord || c.INS == insUpdateRecord || c.INS == insIncrease:
-		if c.INS != insIncrease && c.P2>>3 != 0 {
+		// INCREASE has it in P1 (TS 102 221 clause 11.1.8), the others in P2.
+		if c.INS == insIncrease && c.P1&0x80 != 0 || c.INS != insIncrease && c.P2>>3 != 0 {
 			return nil, &NotAllowedError{"a file by its short identifier"}
 		}
 		err = g.onFile(c)
@@ -149,6 +150,13 @@ func (g *guard) Transmit(ctx context.Context, command []byte) ([]byte, error) {
 		g.dir, g.file = dir, file
 	}
 	return answer, nil
+}
+
+// inApplication reports whether the directory of the application is current.
+func (g *guard) inApplication() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.dir == dirADF
 }
 
 // onFile refuses to touch a file that was not selected through the list, and to write

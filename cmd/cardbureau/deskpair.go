@@ -30,7 +30,6 @@ type deskPair struct {
 	SIMReader string `help:"Reader with the SIM, by name, pattern or serial number." name:"sim-reader" placeholder:"NAME"`
 	SIMTrace  string `help:"Write what goes to the SIM and comes back, without secrets, to this new file." name:"sim-trace" type:"path" placeholder:"FILE"`
 	Network   string `help:"Operator, MCC and MNC: 43211, 43235." name:"network" required:"" placeholder:"MCCMNC"`
-	MSISDN    string `help:"The number, +989…; - reads it from standard input, after the PIN." name:"msisdn" default:"-"`
 	ICCID     string `help:"Serial number of the SIM that belongs to the order, if it names one." name:"iccid"`
 	SIMPIN    bool   `help:"The SIM asks for its PIN1: a line of standard input, after the number." name:"sim-pin"`
 	Own       bool   `help:"The bureau has the SIM's keys and is its authentication centre."`
@@ -293,16 +292,12 @@ func (p *pairer) write(ctx context.Context, record []byte) error {
 // sim opens the SIM, and asks for number and PIN1.
 func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	var number pairing.MSISDN
-	text := p.MSISDN
 	lines := p.lines()
-	if text == "-" {
-		b, err := lines.line("Number, +989…: ")
-		if err != nil {
-			return nil, number, err
-		}
-		text = string(b)
+	text, err := lines.line("Number, +989…: ")
+	if err != nil {
+		return nil, number, err
 	}
-	number, err := pairing.ParseMSISDN(strings.TrimSpace(text))
+	number, err = pairing.ParseMSISDN(strings.TrimSpace(string(text)))
 	if err != nil {
 		return nil, number, err
 	}
@@ -317,6 +312,9 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 		pin, err := lines.line("PIN1 of the SIM: ")
 		if err == nil {
 			err = card.VerifyPIN(ctx, uicc.PIN1, pin, false)
+		}
+		if errors.Is(err, uicc.ErrPINDisabled) {
+			err = nil // it asks for none
 		}
 		clear(pin)
 		if err != nil {

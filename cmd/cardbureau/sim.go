@@ -22,7 +22,7 @@ import (
 
 type simCommand struct {
 	Read    simRead    `cmd:"" help:"Say what a SIM is: serial number, application, how many tries its PINs have. Nothing of its subscriber."`
-	Program simProgram `cmd:"" help:"Program a delegated blank: compare the ICCID, write, read back. May be repeated after the card was pulled."`
+	Program simProgram `cmd:"" help:"Program a delegated blank: compare the ICCID, write, read back. May be repeated after the card was pulled. IMSI and administrative key (16 hexadecimal or 4 to 8 decimal digits) are lines of standard input."`
 	Import  simImport  `cmd:"" help:"Take a vendor's output file (.out) in: the keys of SIMs, under a transport key."`
 	Check   simCheck   `cmd:"" help:"Check an input or output file to its end."`
 	Plan    simPlan    `cmd:"" help:"Take in the plan of operators: prefixes and keys, signed by two custodians."`
@@ -105,13 +105,11 @@ type simProgram struct {
 	readerFlag
 	ICCID    string `arg:"" help:"Serial number of the SIM that belongs to the order."`
 	Kind     string `help:"Kind of the SIM: a profile of sims/." required:""`
-	IMSI     string `help:"Subscriber's identity; - reads it from standard input." name:"imsi" default:"-"`
-	ADM      string `help:"Administrative key, 16 hexadecimal or 4 to 8 decimal digits; - reads it from standard input, after the IMSI." name:"adm" default:"-"`
 	PIN1     bool   `help:"The blank asks for its PIN1: a further line of standard input." name:"sim-pin"`
 	MNC      int    `help:"Digits of the network code." name:"mnc-digits" default:"2"`
 	SPN      string `help:"Name of the service provider." name:"spn"`
 	ACC      uint16 `help:"Access control classes, a bit each; 0: one that comes of the IMSI's last digit." name:"acc"`
-	Batch    string `help:"Batch under which the bureau keeps the SIM's keys; without it, the ICCID."`
+	Batch    string `help:"Batch under which the bureau keeps the SIM's keys; without it, a name that is drawn."`
 	Operator string `help:"Who programs it, for the audit." default:"${user}"`
 }
 
@@ -125,24 +123,19 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return &exitError{exitUsage, err.Error()}
 	}
 	lines := &asked{bufio.NewReader(os.Stdin)}
-	for _, f := range []struct {
-		value  *string
-		prompt string
-	}{{&c.IMSI, "IMSI: "}, {&c.ADM, "Administrative key: "}} {
-		if *f.value != "-" {
-			continue
-		}
-		b, err := lines.line(f.prompt)
-		if err != nil {
-			return err
-		}
-		*f.value = strings.TrimSpace(string(b))
+	line, err := lines.line("IMSI: ")
+	if err != nil {
+		return err
 	}
-	imsi, err := pairing.ParseIMSI(c.IMSI)
+	imsi, err := pairing.ParseIMSI(strings.TrimSpace(string(line)))
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
-	adm, err := uicc.ParseADM(c.ADM)
+	if line, err = lines.line("Administrative key: "); err != nil {
+		return err
+	}
+	adm, err := uicc.ParseADM(strings.TrimSpace(string(line)))
+	clear(line)
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
@@ -189,7 +182,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	}
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
 	if err != nil {
-		return fmt.Errorf("SIM %s: %w", c.ICCID, err)
+		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
 	}
 	if g.JSON {
 		return printJSON(map[string]any{"iccid": c.ICCID, "written": p.Written, "right": p.Right})
@@ -205,7 +198,7 @@ func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card
 	if errors.Is(err, pairing.ErrNotOwn) {
 		batch := c.Batch
 		if batch == "" {
-			batch = c.ICCID
+			batch = "desk-" + store.NewID().String() // not the ICCID: batches stand in the audit
 		}
 		if _, err = centre.Register(ctx, batch, []pairing.ICCID{iccid}, actor); err == nil {
 			keys, err = centre.Keys(ctx, iccid)

@@ -1,0 +1,90 @@
+package uicc_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/uicc"
+)
+
+// odd is a card that answers one command in its own way.
+type odd struct {
+	apdu.Card
+	command, answer []byte
+}
+
+func (o odd) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if bytes.HasPrefix(command, o.command) {
+		return o.answer, nil
+	}
+	return o.Card.Transmit(ctx, command)
+}
+
+// TestDirectoryOfOthers: a card without EF.DIR, or with one that cannot be read, has its
+// USIM all the same.
+func TestDirectoryOfOthers(t *testing.T) {
+	ctx := t.Context()
+	for name, o := range map[string]odd{
+		"no EF.DIR":        {command: unhex(t, "00A40004022F00"), answer: unhex(t, "6A82")},
+		"a strange record": {command: unhex(t, "00B2"), answer: append(bytes.Repeat([]byte{0xA5}, 38), 0x90, 0x00)},
+	} {
+		_, r := chip(t, operators(t))
+		o.Card = r
+		c, err := uicc.Open(ctx, o)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.Application() != uicc.USIM || !strings.HasPrefix(fmt.Sprintf("%X", c.AID()), "A0000000871002") {
+			t.Errorf("%s: %v %X", name, c.Application(), c.AID())
+		}
+	}
+	_, r := chip(t, operators(t))
+	if _, err := uicc.Open(ctx, odd{Card: r, command: unhex(t, "00A40004022F00"), answer: unhex(t, "6581")}); !errors.Is(err, apdu.StatusWord(0x6581)) {
+		t.Errorf("a memory that failed: %v", err)
+	}
+}
+
+// TestAuthenticateFromAnywhere: cards refuse AUTHENTICATE outside of the application
+// (TS 31.102 clause 7.1.1.1), so that it is selected again after the ICCID was read, and
+// not when it is current.
+func TestAuthenticateFromAnywhere(t *testing.T) {
+	ctx := t.Context()
+	c, r := opened(t, operators(t))
+	must(t, c.VerifyPIN(ctx, uicc.PIN1, []byte("0000"), false))
+	if _, err := c.ICCID(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := len(r.sent)
+	if _, err := c.Authenticate(ctx, array(t, setRAND), array(t, setAUTN)); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.sent[before]; !strings.HasPrefix(got, "00A40004027FFF") {
+		t.Errorf("before AUTHENTICATE: %s", got)
+	}
+	before = len(r.sent)
+	if _, err := c.Authenticate(ctx, array(t, setRAND), array(t, setAUTN)); err != nil || !strings.HasPrefix(r.sent[before], "0088") {
+		t.Errorf("again: %s, %v", r.sent[before], err)
+	}
+}
+
+// TestIncreaseByShortIdentifier: INCREASE names another file in P1, which the list does
+// not see.
+func TestIncreaseByShortIdentifier(t *testing.T) {
+	_, r := chip(t, operators(t))
+	g := uicc.Guarded(r)
+	for _, s := range []string{"00A4040C07A0000000871002", "00A4000C026F07"} {
+		if _, err := g.Transmit(t.Context(), unhex(t, s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := len(r.sent)
+	if _, err := g.Transmit(t.Context(), unhex(t, "00328C000300000100")); !errors.Is(err, uicc.ErrNotAllowed) || len(r.sent) != before {
+		t.Errorf("%v, sent %v", err, r.sent[before:])
+	}
+}

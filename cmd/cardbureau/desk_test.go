@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
+	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/desk"
 	"cardbureau/personalization/identity"
+	"cardbureau/personalization/store"
 )
 
 // handOver is the life of the card in the reader at a desk.
@@ -38,6 +43,7 @@ func (d *house) handOver(number string) {
 	expect(exitUsage, "", "--photo", "activate", number, "--pin", "-")
 	expect(exitFailed, "753190\n", "(document)", activate...)
 	expect(exitFailed, "753190\n", "second person", append(activate, "--override", "lost-papers")...)
+	d.cutOff(number)
 	paper := filepath.Join(d.dir, "receipt.pdf")
 	expect(exitFailed, "123456\n", "not counting up", append(shown, "--receipt", paper)...)
 	if _, err := os.Stat(paper); err == nil {
@@ -58,13 +64,80 @@ func (d *house) handOver(number string) {
 
 	expect(0, "", "blocked", "block", number, "--reason", "lost")
 	expect(0, "", "already blocked", "block", number, "--reason", "lost")
-	expect(exitFailed, "000001\n", "(pin)", append([]string{"unblock"}, shown[1:]...)...)
+	for range 2 {
+		expect(exitFailed, "000001\n", "(pin)", append([]string{"unblock"}, shown[1:]...)...)
+	}
+	expect(exitFailed, "753190\n", "too many", append([]string{"unblock"}, shown[1:]...)...)
+	expect(0, "753190\n", "has a new PIN", append([]string{"unblock-pin"}, shown[1:]...)...)
 	expect(0, "753190\n", "active again", append([]string{"unblock"}, shown[1:]...)...)
 	expect(0, "864201\n", "has a new PIN", append([]string{"unblock-pin"}, shown[1:]...)...)
 	expect(0, "", "to be replaced", "replace", number, "--reason", "damaged")
 	// Who blocked a card may have forgotten its PIN as well.
 	expect(0, "975312\n", "has a new PIN", append([]string{"unblock-pin"}, shown[1:]...)...)
 	expect(0, "975312\n", "active again", append([]string{"unblock"}, shown[1:]...)...)
+}
+
+// cutOff begins two visits that end once the holder has set a PIN: the one after them
+// takes another PIN, and no try of the holder is spent. A process uses one PC/SC
+// service, so this is a program of its own.
+func (d *house) cutOff(number string) {
+	d.Helper()
+	self, err := exec.LookPath(cutOffProgram)
+	if err != nil {
+		d.Fatal(err)
+	}
+	if out, err := exec.Command(self, d.self, d.dir, number).CombinedOutput(); err != nil {
+		d.Fatalf("the visits that are cut off: %v\n%s", err, out)
+	}
+}
+
+const cutOffProgram = "cut-off-visits"
+
+// cutOffVisits is the program: arguments are cardbureau, the data folder, the card.
+func cutOffVisits() {
+	if err := cutOff(context.Background(), os.Args[1], os.Args[2], os.Args[3]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func cutOff(ctx context.Context, self, dir, number string) error {
+	b, err := bureau.Open(ctx, dir, bureau.Options{Agent: []string{self, "hsm", "agent"}})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	actor, err := b.Actor(ctx, "operator", "karimi", "test")
+	if err != nil {
+		return err
+	}
+	at, err := b.Desk()
+	if err != nil {
+		return err
+	}
+	visit := func(pin string) error {
+		conn, done, err := readerFlag{}.connect(ctx, &globals{Data: dir})
+		if err != nil {
+			return err
+		}
+		defer done()
+		v, err := at.Open(ctx, number, store.VisitActivate, actor)
+		if err != nil {
+			return err
+		}
+		defer v.Close(ctx)
+		if err := v.Prove(ctx, conn); err != nil {
+			return err
+		}
+		if err := v.Check(ctx, desk.HolderCheck{Photo: true, Document: "passport"}); err != nil {
+			return err
+		}
+		return v.SetPIN(ctx, &linePINs{in: bufio.NewReader(strings.NewReader(pin + "\n"))})
+	}
+	if err := visit("864201"); err != nil {
+		return err
+	}
+	return visit("975312")
 }
 
 // drawn has poppler read a receipt.

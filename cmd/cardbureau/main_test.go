@@ -18,7 +18,10 @@ func TestMain(m *testing.M) {
 	// A program under the race detector sleeps a second before it exits, and
 	// these tests run hundreds.
 	os.Setenv("GORACE", race)
-	testscript.Main(m, map[string]func(){"cardbureau": func() { os.Exit(run(os.Args[1:])) }})
+	testscript.Main(m, map[string]func(){
+		"cardbureau":  func() { os.Exit(run(os.Args[1:])) },
+		cutOffProgram: cutOffVisits,
+	})
 }
 
 const race = "atexit_sleep_ms=5"

@@ -98,7 +98,7 @@ func (s *Service) Binding(ctx context.Context, token []byte, sequence byte) (Bou
 // Event is what became of a card.
 type Event struct {
 	Seq         int64     `json:"seq" doc:"Without a gap, in the order in which things became true"`
-	Type        string    `json:"type" enum:"bound,issued,activated,suspended,resumed,replaced,revoked,withdrawn"`
+	Type        string    `json:"type" enum:"bound,issued,activated,suspended,resumed,replaced,revoked,withdrawn,sim-swap-pending,sim-swap-ended"`
 	Ref         uuid.UUID `json:"ref" format:"uuid" doc:"The card, or the account that was withdrawn"`
 	PANToken    string    `json:"panToken,omitempty"`
 	Sequence    int       `json:"panSequence,omitempty"`

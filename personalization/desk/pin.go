@@ -73,8 +73,9 @@ func (v *Visit) checkPIN(pin []byte) error {
 }
 
 // SetPIN has the holder set a PIN of their own in place of the transport PIN, which
-// the server releases now. It is tried once. Where a visit before was cut off, the PIN
-// may be set already: then the holder gives it.
+// the server releases now. It is tried once. Where a visit before was cut off, a PIN
+// may be set already: then the unblocking key sets the new one, which costs the holder
+// no try.
 func (v *Visit) SetPIN(ctx context.Context, entry PINEntry) error {
 	if v.row.Kind != store.VisitActivate {
 		return fmt.Errorf("desk: a visit to %s sets no PIN", v.row.Kind)
@@ -84,15 +85,18 @@ func (v *Visit) SetPIN(ctx context.Context, entry PINEntry) error {
 		return err
 	}
 	defer clear(fresh)
-	transport, err := v.released(ctx)
+	transport, key, err := v.released(ctx)
 	if err != nil {
 		return err
 	}
 	defer clear(transport)
+	defer clear(key)
 	err = lds.ChangePIN(ctx, v.session, lds.HolderPIN, transport, fresh)
 	var wrong *lds.PINError
-	if errors.As(err, &wrong) && v.row.ReleasedBefore {
-		return v.VerifyPIN(ctx, entry)
+	if (errors.As(err, &wrong) || errors.Is(err, lds.ErrPINBlocked)) && v.row.ReleasedBefore {
+		if err = lds.ResetRetry(ctx, v.session, lds.HolderPIN, key, fresh); err == nil {
+			err = lds.VerifyPIN(ctx, v.session, lds.HolderPIN, fresh)
+		}
 	}
 	if err != nil {
 		return v.pinError(ctx, err)
@@ -110,7 +114,7 @@ func (v *Visit) UnblockPIN(ctx context.Context, entry PINEntry) error {
 		return err
 	}
 	defer clear(fresh)
-	key, err := v.released(ctx)
+	_, key, err := v.released(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,17 +154,26 @@ func (v *Visit) newPIN(ctx context.Context, entry PINEntry) ([]byte, error) {
 	return pin, nil
 }
 
-// released is the secret of this visit: the transport PIN, or the unblocking key.
-func (v *Visit) released(ctx context.Context) ([]byte, error) {
+// released are the secrets of this visit: the unblocking key, and the transport PIN
+// where a PIN is set for the first time.
+func (v *Visit) released(ctx context.Context) (transport, key []byte, err error) {
 	sealed, err := v.desk.Store.ReleaseSecrets(ctx, v.row.ID, v.actor)
 	if err != nil {
-		return nil, fmt.Errorf("the server does not release the card's secret: %w", err)
+		return nil, nil, fmt.Errorf("the server does not release the card's secret: %w", err)
 	}
-	open := v.desk.Vault.TransportPIN
-	if v.row.Kind == store.VisitUnblockPIN {
-		open = v.desk.Vault.UnblockingKey
+	first := v.row.Kind == store.VisitActivate
+	if first {
+		if transport, err = v.desk.Vault.TransportPIN(ctx, v.image.Key, v.image.SecretsAAD, sealed); err != nil {
+			return nil, nil, err
+		}
 	}
-	return open(ctx, v.image.Key, v.image.SecretsAAD, sealed)
+	if !first || v.row.ReleasedBefore {
+		if key, err = v.desk.Vault.UnblockingKey(ctx, v.image.Key, v.image.SecretsAAD, sealed); err != nil {
+			clear(transport)
+			return nil, nil, err
+		}
+	}
+	return transport, key, nil
 }
 
 // pinError is a refusal where the card has answered, and a card out of reach
@@ -195,14 +208,14 @@ func (v *Visit) OnPad(ctx context.Context, pad PINPad) error {
 	if !v.applet.Reading.PINInPlain {
 		return fmt.Errorf("applet %s takes a PIN behind secure messaging alone, which a pin-pad does not have: use the keyboard", v.applet.Name)
 	}
-	var secret []byte
+	var transport, key []byte
 	var err error
-	again := v.row.Kind == store.VisitActivate && v.row.ReleasedBefore
 	if v.row.Kind == store.VisitActivate || v.row.Kind == store.VisitUnblockPIN {
-		if secret, err = v.released(ctx); err != nil {
+		if transport, key, err = v.released(ctx); err != nil {
 			return err
 		}
-		defer clear(secret)
+		defer clear(transport)
+		defer clear(key)
 	}
 	v.session.Close()
 	if err := v.card.Reset(ctx, false); err != nil {
@@ -214,13 +227,12 @@ func (v *Visit) OnPad(ctx context.Context, pad PINPad) error {
 	var sw apdu.StatusWord
 	switch v.row.Kind {
 	case store.VisitActivate:
-		if sw, err = pad.Change(ctx, secret); err == nil && again && sw&0xFFF0 == 0x63C0 {
-			sw, err = pad.Verify(ctx)
+		sw, err = pad.Change(ctx, transport)
+		if missed := sw&0xFFF0 == 0x63C0 || sw == apdu.SWAuthenticationMethodBlocked; err == nil && missed && v.row.ReleasedBefore {
+			sw, err = reset(ctx, pad, key)
 		}
 	case store.VisitUnblockPIN:
-		if sw, err = pad.Reset(ctx, secret); err == nil && sw.OK() {
-			sw, err = pad.Verify(ctx)
-		}
+		sw, err = reset(ctx, pad, key)
 	default:
 		sw, err = pad.Verify(ctx)
 	}
@@ -239,4 +251,13 @@ func (v *Visit) OnPad(ctx context.Context, pad PINPad) error {
 		return fmt.Errorf("card %s: %w", v.Number, err)
 	}
 	return v.hidden(ctx)
+}
+
+// reset has a pin-pad set a PIN with the unblocking key, and asks for it once.
+func reset(ctx context.Context, pad PINPad, key []byte) (apdu.StatusWord, error) {
+	sw, err := pad.Reset(ctx, key)
+	if err != nil || !sw.OK() {
+		return sw, err
+	}
+	return pad.Verify(ctx)
 }

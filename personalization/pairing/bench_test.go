@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -252,6 +253,16 @@ func newSIM(t testing.TB, o *simoperator.Operator) *sim {
 		t.Fatal(err)
 	}
 	return &sim{SIM: s, window: w}
+}
+
+// number is the one of the operator's numbers that goes with the SIM.
+func (s *sim) number() int {
+	digits := s.SIM.IMSI.Digits()
+	n, err := strconv.Atoi(digits[len(digits)-7:])
+	if err != nil {
+		panic(err) // the operator makes them of digits
+	}
+	return n
 }
 
 func (s *sim) ICCID(context.Context) (pairing.ICCID, error) { return s.SIM.ICCID, nil }

@@ -50,7 +50,8 @@ const (
 // pairing and then changes nothing. An error that is no *RefusedError leaves open
 // what became of the call.
 type Operator interface {
-	// Reserve sets number and SIM aside.
+	// Reserve sets number and SIM aside. An operator that does confirms that the number
+	// may go with this SIM; a bureau has no other way to know.
 	Reserve(ctx context.Context, s Subscription) error
 	// Activate confirms the subscription and puts it into service.
 	Activate(ctx context.Context, s Subscription) (OperatorAnswer, error)

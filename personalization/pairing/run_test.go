@@ -176,6 +176,9 @@ func TestRefusals(t *testing.T) {
 			o.Refuse("no-contract")
 			d.t.Cleanup(func() { o.Refuse("") })
 		}, pairing.ErrOperatorRefused, lifecycle.Revoked, "operator-refused"},
+		"number of another SIM": {func(d *desk, r *pairing.Request, _ *holder, _ *sim, o *simoperator.Operator) {
+			r.MSISDN = o.Number(newSIM(d.t, o).number())
+		}, pairing.ErrOperatorRefused, lifecycle.Revoked, "operator-refused"},
 		"number outside of the prefixes": {func(_ *desk, r *pairing.Request, _ *holder, _ *sim, _ *simoperator.Operator) {
 			r.MSISDN = house.mtn.Number(1)
 		}, pairing.ErrPrefix, "", ""},

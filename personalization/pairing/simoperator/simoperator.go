@@ -66,6 +66,7 @@ type Operator struct {
 }
 
 type subscriber struct {
+	n      int // the n-th that was sold
 	sim    SIM
 	scheme aka.Scheme
 	sqn    aka.SQN // the last one given
@@ -138,7 +139,7 @@ func (o *Operator) Sell() (SIM, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return SIM{}, err
 	}
-	o.sims[iccid.Digits()] = &subscriber{sim: s, scheme: aka.DefaultScheme()}
+	o.sims[iccid.Digits()] = &subscriber{n: o.next, sim: s, scheme: aka.DefaultScheme()}
 	return s, nil
 }
 
@@ -193,10 +194,28 @@ func (o *Operator) Reserve(_ context.Context, s pairing.Subscription) error {
 		return o.silent
 	case k == nil || k.sim.IMSI != s.IMSI:
 		return &pairing.RefusedError{Code: "unknown-sim"}
+	case o.taken(s):
+		return &pairing.RefusedError{Code: "number-of-another-sim"}
 	case o.lines[s.Pairing] == nil:
 		o.lines[s.Pairing] = &line{sub: s, state: "reserved"}
 	}
 	return nil
+}
+
+// taken says that a number goes with another SIM: one that was sold with it, or one
+// that has it in service.
+func (o *Operator) taken(s pairing.Subscription) bool {
+	for _, k := range o.sims {
+		if o.Number(k.n) == s.MSISDN {
+			return k.sim.ICCID != s.ICCID
+		}
+	}
+	for _, l := range o.lines {
+		if l.state != "released" && l.sub.MSISDN == s.MSISDN && l.sub.ICCID != s.ICCID {
+			return true
+		}
+	}
+	return false
 }
 
 // Activate implements pairing.Operator.

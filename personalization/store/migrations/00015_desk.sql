@@ -83,7 +83,8 @@ $$;
 -- +goose StatementEnd
 
 -- Opens a visit. An open one of the same card is abandoned: its card was taken out,
--- or the program died. Too many refusals within a day need another day.
+-- or the program died. Too many refusals within a day need another day; a
+-- wrong PIN is none where the holder comes because it is forgotten, nor after that.
 -- +goose StatementBegin
 CREATE FUNCTION open_visit(p_visit uuid, p_number text, p_kind text, p_limit integer, p_actor uuid, p_through text, OUT outcome text,
     OUT released_before boolean, OUT sealed bytea, OUT record_row uuid, OUT digest bytea, OUT product text)
@@ -110,7 +111,9 @@ BEGIN
         outcome := 'not-by-holder';
         RETURN;
     END IF;
-    IF (SELECT count(*) FROM visit v WHERE v.card_id = c.id AND v.state = 'refused' AND v.ended_at > now() - interval '1 day') >= p_limit THEN
+    IF (SELECT count(*) FROM visit v WHERE v.card_id = c.id AND v.state = 'refused' AND v.ended_at > now() - interval '1 day'
+        AND NOT (v.reason = 'pin' AND (p_kind = 'unblock-pin' OR EXISTS (SELECT FROM visit u WHERE u.card_id = c.id AND u.kind = 'unblock-pin'
+            AND u.state = 'done' AND u.ended_at > v.ended_at)))) >= p_limit THEN
         PERFORM audit_append(p_actor, p_through, 'visit.too-many-tries', c.id::text, p_kind);
         outcome := 'too-many-tries';
         RETURN;

@@ -36,7 +36,7 @@ func (r Receipt) WritePDF(w io.Writer) error {
 	p.persian(r.Bureau, 11, "C")
 	p.rule()
 	p.persian(deed, 13, "R")
-	p.persian("شماره‌ی کارت: "+latinIn(r.Card), 13, "R")
+	p.persian("شماره\u200cی کارت: "+latinIn(r.Card), 13, "R")
 	p.persian("تاریخ: "+jalaliText(r.At)+" به وقت تهران ("+latinIn(r.At.In(tehran).Format("2006-01-02"))+")", 11, "R")
 	if r.Pairing != nil {
 		p.pairing(*r.Pairing)
@@ -125,12 +125,12 @@ func (p receiptPage) pairing(r PairingReceipt) {
 	}
 	p.persian("اپراتور: "+operator, 11, "R")
 	if r.LastFour != "" {
-		p.persian("چهار رقم آخر شماره‌ی تلفن: "+latinIn(r.LastFour), 11, "R")
+		p.persian("چهار رقم آخر شماره\u200cی تلفن: "+latinIn(r.LastFour), 11, "R")
 	}
 	if r.Pending {
-		p.persian("اپراتور هنوز خط را فعال نکرده است؛ جفت‌سازی پس از آن کامل می‌شود.", 10, "R")
+		p.persian("اپراتور هنوز خط را فعال نکرده است؛ جفت\u200cسازی پس از آن کامل می\u200cشود.", 10, "R")
 	}
-	p.persian("شناسه‌ی جفت‌سازی: "+latinIn(r.ID), 9, "R")
+	p.persian("شناسه\u200cی جفت\u200cسازی: "+latinIn(r.ID), 9, "R")
 	p.persian("کد اثبات شماره:", 11, "R")
 	p.pdf.SetFont(numberFont, "B", 11)
 	groups := strings.Fields(grouped(hex.EncodeToString(r.Salt)))

@@ -17,7 +17,7 @@ import (
 
 func receipt() Receipt {
 	return Receipt{
-		Bureau: "کارت‌خانه bureau-01", Kind: Paired, Card: "7KXW2M4BC", At: time.Date(2026, 11, 26, 10, 35, 0, 0, time.UTC), Development: true,
+		Bureau: "کارت\u200cخانه bureau-01", Kind: Paired, Card: "7KXW2M4BC", At: time.Date(2026, 11, 26, 10, 35, 0, 0, time.UTC), Development: true,
 		Pairing: &PairingReceipt{
 			ID: "0198c0de-7a11-7000-8000-000000000001", Operator: "43211", LastFour: "4567", Salt: bytes.Repeat([]byte{0x01, 0xAB}, 16), Pending: true,
 		},

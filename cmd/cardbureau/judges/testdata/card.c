@@ -9,6 +9,7 @@
 static SCARDCONTEXT context;
 static SCARDHANDLE handle;
 static DWORD protocol;
+static int opened;
 
 void fail(const char *format, ...)
 {
@@ -36,6 +37,10 @@ void card_open(const char *reader)
 		state.dwCurrentState = state.dwEventState;
 	} while (!(state.dwEventState & SCARD_STATE_PRESENT) || (state.dwEventState & SCARD_STATE_MUTE));
 	check(SCardConnect(context, reader, SCARD_SHARE_EXCLUSIVE, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1, &handle, &protocol), "SCardConnect");
+	opened = 1;
+	/* Also when the program fails: otherwise the service finds out later that nobody
+	 * holds the card any more, and whoever comes next is refused. */
+	atexit(card_close);
 	check(SCardReconnect(handle, SCARD_SHARE_EXCLUSIVE, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1, SCARD_UNPOWER_CARD, &protocol), "SCardReconnect");
 }
 
@@ -51,6 +56,9 @@ size_t card_transmit(const uint8_t *command, size_t length, uint8_t *response, s
 
 void card_close(void)
 {
+	if (!opened)
+		return;
+	opened = 0;
 	SCardDisconnect(handle, SCARD_RESET_CARD);
 	SCardReleaseContext(context);
 }

@@ -32,15 +32,11 @@ func (c apiKeyRevoke) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return &exitError{exitUsage, fmt.Sprintf("%q is no identifier of a key", c.ID)}
 	}
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, c.Operator, "cli")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
 	if err := b.Store.RevokeAPIKey(ctx, id, actor); err != nil {
 		return fmt.Errorf("API key %s: %w", id, err)
 	}

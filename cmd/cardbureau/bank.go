@@ -33,19 +33,7 @@ type bankCommand struct {
 
 // openBank opens the bureau and the service that answers the bank.
 func openBank(ctx context.Context, g *globals, operator string) (*bureau.Bureau, *bank.Service, store.Actor, error) {
-	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
-	if err != nil {
-		return nil, nil, store.Actor{}, err
-	}
-	s, err := b.Bank()
-	if err == nil {
-		var actor store.Actor
-		if actor, err = b.Actor(ctx, "operator", operator, "cli"); err == nil {
-			return b, s, actor, nil
-		}
-	}
-	b.Close()
-	return nil, nil, store.Actor{}, err
+	return openService(ctx, g, operator, "cli", (*bureau.Bureau).Bank)
 }
 
 type bankAwaiting struct{}
@@ -201,15 +189,11 @@ func (c bankRangesAdd) Run(ctx context.Context, g *globals) error {
 	if err := r.Check(); err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, c.Operator, "cli")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
 	if err := b.Store.AddRange(ctx, store.Range{Name: c.Name, Prefix: c.Prefix, Length: c.Length, Size: r.Size()}, actor); err != nil {
 		return fmt.Errorf("range %s: %w", c.Name, err)
 	}

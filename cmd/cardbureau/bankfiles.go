@@ -228,15 +228,11 @@ type mailersOpen struct {
 func (mailersOpen) Example() string { return "cardbureau bank mailers open --data /srv/bureau" }
 
 func (c mailersOpen) Run(ctx context.Context, g *globals) error {
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, c.Operator, "cli")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
 	batch := store.NewID()
 	n, err := b.Store.OpenMailerBatch(ctx, batch, time.Now().Add(-c.Delay), c.Limit, actor)
 	if err != nil {
@@ -267,15 +263,11 @@ func (c mailersRelease) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, c.Operator, "cli")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
 	if err := b.Store.ReleaseMailerBatch(ctx, id, actor); err != nil {
 		return fmt.Errorf("batch %s: %w", id, err)
 	}
@@ -343,15 +335,11 @@ func (c mailersPrinted) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, c.Operator, "cli")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
 	if err := b.Store.MailersPrinted(ctx, id, actor); err != nil {
 		return fmt.Errorf("batch %s: %w", id, err)
 	}

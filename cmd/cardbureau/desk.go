@@ -28,19 +28,7 @@ type deskCommand struct {
 
 // openDesk opens the bureau and its desk.
 func openDesk(ctx context.Context, g *globals, operator string) (*bureau.Bureau, *desk.Desk, store.Actor, error) {
-	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
-	if err != nil {
-		return nil, nil, store.Actor{}, err
-	}
-	d, err := b.Desk()
-	if err == nil {
-		var actor store.Actor
-		if actor, err = b.Actor(ctx, "operator", operator, "desk"); err == nil {
-			return b, d, actor, nil
-		}
-	}
-	b.Close()
-	return nil, nil, store.Actor{}, err
+	return openService(ctx, g, operator, "desk", (*bureau.Bureau).Desk)
 }
 
 // secondPerson is the actor of a second person; nil where none is named.
@@ -120,15 +108,11 @@ func (c deskReceive) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 	}
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, c.Operator, "desk")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", c.Operator, "desk")
-	if err != nil {
-		return err
-	}
 	if serial != "" {
 		card, err := b.Store.CardBySerial(ctx, serial, "received", actor)
 		if err != nil {
@@ -262,15 +246,11 @@ func (c deskReplace) Run(ctx context.Context, g *globals) error {
 
 // withoutCard does something about a card that need not be there.
 func withoutCard(ctx context.Context, g *globals, number, operator, result string, do func(*desk.Desk, *bureau.Bureau, store.Actor) error) error {
-	b, err := openForDesk(ctx, g)
+	b, actor, err := openAs(ctx, g, operator, "desk")
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	actor, err := b.Actor(ctx, "operator", operator, "desk")
-	if err != nil {
-		return err
-	}
 	if err := do(&desk.Desk{Store: b.Store}, b, actor); errors.Is(err, store.ErrAlready) {
 		result = "already " + result
 	} else if err != nil {

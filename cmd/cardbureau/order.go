@@ -25,6 +25,40 @@ func openForDesk(ctx context.Context, g *globals) (*bureau.Bureau, error) {
 	return bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoVault: true})
 }
 
+// openAs opens the bureau without its keys for somebody: the operator of that
+// name, through the command line ("cli") or at a desk ("desk").
+func openAs(ctx context.Context, g *globals, operator, through string) (*bureau.Bureau, store.Actor, error) {
+	b, err := openForDesk(ctx, g)
+	if err != nil {
+		return nil, store.Actor{}, err
+	}
+	actor, err := b.Actor(ctx, "operator", operator, through)
+	if err != nil {
+		b.Close()
+		return nil, store.Actor{}, err
+	}
+	return b, actor, nil
+}
+
+// openService opens the bureau with its keys, one of its services, and somebody
+// who asks it.
+func openService[T any](ctx context.Context, g *globals, operator, through string, service func(*bureau.Bureau) (T, error)) (*bureau.Bureau, T, store.Actor, error) {
+	var none T
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
+	if err != nil {
+		return nil, none, store.Actor{}, err
+	}
+	s, err := service(b)
+	if err == nil {
+		var actor store.Actor
+		if actor, err = b.Actor(ctx, "operator", operator, through); err == nil {
+			return b, s, actor, nil
+		}
+	}
+	b.Close()
+	return nil, none, store.Actor{}, err
+}
+
 func orderID(s string) (uuid.UUID, error) {
 	id, err := uuid.Parse(s)
 	if err != nil {

@@ -50,9 +50,26 @@ func TestFiles(t *testing.T) {
 			t.Error("a card is not in the file, or its PAN is")
 		}
 	}
-	day, err := time.Parse(time.DateOnly, "2001-01-01")
+	again, back := c.issue(9201), c.withdrawn(9203)
+	buf.Reset()
+	_, err = c.IssuingResult(c.ctx, &buf, time.Now(), bankfile.CSV, c.ali)
 	c.must(err)
-	if none, err := c.IssuingResult(c.ctx, &bytes.Buffer{}, day, bankfile.Fixed, c.ali); err != nil || none.Records != 0 || none.Sequence != sent.Sequence+1 {
+	day, _, err := bankfile.As[*bankfile.Issuing](bytes.NewReader(buf.Bytes()))
+	c.must(err)
+	for _, want := range []bankfile.Issue{
+		{Token: cards[0].token, IBAN: cards[0].iban, Status: bankfile.Issued},
+		{Token: again.token, IBAN: again.iban, Status: bankfile.Replaced}, // the account's second card
+		{IBAN: back, Status: bankfile.Withdrawn},
+	} {
+		if !slices.ContainsFunc(day.Rows, func(r bankfile.Issue) bool {
+			return bytes.Equal(r.Token, want.Token) && r.IBAN == want.IBAN && r.Status == want.Status
+		}) {
+			t.Errorf("no record says %s of its account", want.Status)
+		}
+	}
+	past, err := time.Parse(time.DateOnly, "2001-01-01")
+	c.must(err)
+	if none, err := c.IssuingResult(c.ctx, &bytes.Buffer{}, past, bankfile.Fixed, c.ali); err != nil || none.Records != 0 || none.Sequence != sent.Sequence+2 {
 		t.Errorf("a day without cards: %+v, %v", none, err)
 	}
 	if sent.Records < 2 {

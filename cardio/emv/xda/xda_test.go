@@ -72,6 +72,22 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// TestParities: which y is meant depends on its size, not on its parity.
+func TestParities(t *testing.T) {
+	for _, suite := range []byte{xdatest.P256, xdatest.P521} {
+		seen := map[[2]bool]bool{}
+		for len(seen) < 4 {
+			greater := len(seen)%2 == 1
+			k := xdatest.NewKey(suite, greater)
+			seen[[2]bool{greater, k.Odd}] = true
+			err := ecsdsa.Verify(public(k), []byte("message"), k.Sign([]byte("message")))
+			if greater && !errors.Is(err, ecsdsa.ErrSignature) || !greater && err != nil {
+				t.Errorf("%02X, the greater y %v, odd %v: %v", suite, greater, k.Odd, err)
+			}
+		}
+	}
+}
+
 // TestIssuerSteps is each step of section 12.3 that can fail by itself: the
 // certificate is signed, whatever it says.
 func TestIssuerSteps(t *testing.T) {

@@ -78,6 +78,7 @@ type Key struct {
 	Suite byte
 	D     []byte // private
 	X     []byte
+	Odd   bool // whether y is
 	c     curve
 }
 
@@ -94,7 +95,7 @@ func NewKey(suite byte, greater bool) Key {
 		if p == nil || (new(big.Int).Lsh(p.y, 1).Cmp(c.P) > 0) != greater {
 			continue
 		}
-		return Key{suite, d.FillBytes(make([]byte, c.size)), p.x.FillBytes(make([]byte, c.size)), c}
+		return Key{suite, d.FillBytes(make([]byte, c.size)), p.x.FillBytes(make([]byte, c.size)), p.y.Bit(0) == 1, c}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"cardbureau/personalization/payment/bankfile"
+	"cardbureau/personalization/vault"
 )
 
 // acknowledgement is the bank's next answer to a file.
@@ -131,6 +133,12 @@ func TestPANs(t *testing.T) {
 	own, err := key.MarshalJSON()
 	c.must(err)
 	program, jwk := write("open.py", code[1]), write("own.jwk", own)
+	signer, err := c.Vault.BankJWK(c.ctx, vault.BindingKID)
+	c.must(err)
+	jwks := write("bank-jwks.json", fmt.Appendf(nil, `{"keys": [%s]}`, signer))
+	other, err := json.Marshal(jose.JSONWebKey{Key: c.sign.Public(), KeyID: vault.BindingKID})
+	c.must(err)
+	others := write("other-jwks.json", fmt.Appendf(nil, `{"keys": [%s]}`, other))
 
 	var previous string
 	for want := 1; want <= 2; want++ {
@@ -140,7 +148,7 @@ func TestPANs(t *testing.T) {
 			t.Errorf("the same day again: list %d, %v", n, err)
 		}
 		c.issue(9301 + want) // the next list has one more
-		out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list))).Output()
+		out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list)), jwks).Output()
 		c.must(err)
 		var got struct {
 			Kind, Previous string
@@ -161,6 +169,9 @@ func TestPANs(t *testing.T) {
 		if !found || strings.Contains(list, string(m.pan)) {
 			t.Errorf("list %d lacks the card, or shows its PAN", want)
 		}
+		if out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list)), others).CombinedOutput(); err == nil || !strings.Contains(string(out), "InvalidSignature") {
+			t.Errorf("signed by another: %v, %s", err, out)
+		}
 		previous = digestOf(list)
 		if want == 2 {
 			continue
@@ -173,7 +184,7 @@ func TestPANs(t *testing.T) {
 			if bad[i] = 'A'; list[i] == 'A' {
 				bad[i] = 'B'
 			}
-			if out, err := exec.Command("/usr/bin/python3", program, jwk, write("bad.jwe", bad)).Output(); err == nil {
+			if out, err := exec.Command("/usr/bin/python3", program, jwk, write("bad.jwe", bad), jwks).Output(); err == nil {
 				t.Errorf("part %d altered: %s", at, out)
 			}
 		}

@@ -50,6 +50,7 @@ func FuzzStoreData(f *testing.F) {
 	f.Add([]byte{1, 1, 4, 0x70, 2, 0x57, 0, 0x7F, 0xFF, 0}, byte(200), false)
 	f.Add([]byte{0x80, 1, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0x80, 0x10, 8, 1, 2, 3, 4, 5, 6, 7, 8}, byte(3), true)
 	f.Add([]byte{1, 2, 0xFF, 0, 4, 0x70, 2, 1, 0}, byte(1), false)
+	f.Add(append([]byte{0x81, 5, 32}, make([]byte, 32)...), byte(20), true)
 	f.Fuzz(func(t *testing.T, b []byte, size byte, enciphered bool) {
 		a, e := New(), &bench{mem: nvm.InMemory(), life: 0x07}
 		p1 := byte(0)

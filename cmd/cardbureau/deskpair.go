@@ -231,6 +231,9 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if _, err := service.Sweep(ctx, p.actor); err != nil { // what a dead desk left; it stops no other pairing
 		fmt.Fprintln(os.Stderr, "cardbureau: pairings that are over:", err)
 	}
+	if err := p.visit.RoomForPairing(ctx); err != nil { // before anything is begun
+		return nil, err
+	}
 	var want pairing.ICCID
 	if p.ICCID != "" {
 		if want, err = pairing.ParseICCID(p.ICCID); err != nil {
@@ -284,9 +287,11 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	return out, nil
 }
 
-// write puts the record into the card's file.
-func (p *pairer) write(ctx context.Context, record []byte) error {
-	return writeRecord(ctx, p.visit.Session(), record)
+// write puts the record into the card's file, beside those of the holder's other SIMs.
+// It is among those that the server has.
+func (p *pairer) write(ctx context.Context, _ []byte) error {
+	_, _, err := p.visit.KeepPairings(ctx)
+	return err
 }
 
 // sim opens the SIM, and asks for number and PIN1.

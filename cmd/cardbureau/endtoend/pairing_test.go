@@ -87,9 +87,9 @@ func TestPairing(t *testing.T) {
 
 	o.put(map[int]string{0: "", 1: "", 2: "", 3: ""})
 	keys := o.subscribers(append(sold, foreign...))
-	o.verify(a, third, sold[2], keys, true)
-	o.verify(a, second, sold[1], keys, false)
-	o.verify(a, first, sold[0], keys, false)
+	o.verify(a, third, sold[2], keys)
+	o.verify(a, second, sold[1], keys)
+	o.verify(a, first, sold[0], keys)
 	o.found(sold[0])
 }
 
@@ -196,9 +196,9 @@ func (o *office) blocked(s sim) {
 	o.alive(4)
 }
 
-// verify checks a pairing's record as someone does who has the public keys and, where
-// it is the last, the card; and its evidence. What the SIM answered becomes a needle.
-func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber, last bool) {
+// verify checks a pairing's record as someone does who has the public keys and the
+// card; and its evidence. What the SIM answered becomes a needle.
+func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 	t := o.t
 	t.Helper()
 	ctx := t.Context()
@@ -233,13 +233,17 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber, las
 		t.Fatal(err)
 	}
 	raw := p.Record
-	if last { // on the card, behind a header of four bytes
-		file := o.read(filepath.Join(o.dir, "virtual", "issued", h.serial+".card")).values["application ef/0203"]
-		if len(file) < 4+len(raw) || !bytes.Equal(file[4:4+len(raw)], raw) || int(file[2])<<8|int(file[3]) != len(raw) {
-			t.Fatal("the card's file has another record")
+	on := -1 // in a place of 1024 bytes on the card, behind a header of four
+	file := o.read(filepath.Join(o.dir, "virtual", "issued", h.serial+".card")).values["application ef/0203"]
+	for at := 0; at+1024 <= len(file); at += 1024 {
+		if n := int(file[at+2])<<8 | int(file[at+3]); n == len(raw) && bytes.Equal(file[at+4:at+4+n], raw) {
+			on = at
 		}
-		raw = file[4 : 4+len(raw)]
 	}
+	if on < 0 {
+		t.Fatal("the record is not on the card")
+	}
+	raw = file[on+4 : on+4+len(raw)]
 	r, err := pairing.VerifyRecord(raw, public)
 	if err != nil {
 		t.Fatal(err)

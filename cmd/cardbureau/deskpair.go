@@ -313,18 +313,18 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	if err != nil {
 		return nil, number, fmt.Errorf("the SIM: %w", err)
 	}
+	var pin []byte
 	if p.SIMPIN {
-		pin, err := lines.line("PIN1 of the SIM: ")
-		if err == nil {
-			err = card.VerifyPIN(ctx, uicc.PIN1, pin, false)
-		}
-		if errors.Is(err, uicc.ErrPINDisabled) {
-			err = nil // it asks for none
-		}
-		clear(pin)
-		if err != nil {
+		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
 			return nil, number, fmt.Errorf("the SIM: %w", err)
 		}
+		defer clear(pin)
+	}
+	switch err := pairing.UnlockSIM(ctx, card, pin); {
+	case errors.Is(err, pairing.ErrSIMPIN):
+		return nil, number, fmt.Errorf("%w: run the command again with --sim-pin, and give it after the number", err)
+	case err != nil:
+		return nil, number, fmt.Errorf("the SIM: %w", err)
 	}
 	return pairing.CardSIM(card), number, nil
 }

@@ -85,6 +85,8 @@ func TestPairing(t *testing.T) {
 	// A PIN that is blocked, and one that is new.
 	o.blocked(sold[4])
 
+	o.rewritten(a, third)
+
 	o.put(map[int]string{0: "", 1: "", 2: "", 3: ""})
 	keys := o.subscribers(append(sold, foreign...))
 	o.verify(a, third, sold[2], keys)
@@ -138,6 +140,28 @@ func (o *office) torn(s sim, signature int) {
 	o.goOn()
 	o.put(map[int]string{0: "", 1: ""})
 	o.later() // until then the SIM is another desk's
+}
+
+// rewritten has the records of a card written again, all of them and by the name of one,
+// and refuses one that is another card's.
+func (o *office) rewritten(h holder, m pair) {
+	o.t.Helper()
+	record := func(card holder, more ...string) *process {
+		args := append([]string{"desk", "pair-record", card.number}, more...)
+		return o.typing(card.pin+"\n", append(append(args, "--reader", o.readers[0]), visit...)...)
+	}
+	for _, more := range [][]string{nil, {m.Pairing}} {
+		if _, status := o.finish(record(h, more...)); status != 0 {
+			o.t.Errorf("pair-record %v ended with %d", more, status)
+		}
+	}
+	o.put(map[int]string{0: "", 2: ""})
+	o.put(map[int]string{0: o.holders[1].serial})
+	p := record(o.holders[1], m.Pairing)
+	if status := p.wait(); status != 1 || !bytes.Contains(p.stderr.bytes(), []byte("another card's")) {
+		o.t.Errorf("another card's pairing: %d, %s", status, p.stderr.String())
+	}
+	o.keepTyped(p)
 }
 
 // later makes sessions older than they may become.

@@ -49,10 +49,10 @@ func (v *Visit) KeepPairings(ctx context.Context) (kept, places int, err error) 
 	}
 	places, err = lds.KeepRecords(ctx, v.session, identity.PairingFID, records)
 	if errors.Is(err, lds.ErrNoPlace) {
-		return 0, places, fmt.Errorf("card %s: %w: %w", v.Number, ErrNoPlace, err)
+		return 0, places, fmt.Errorf("%w: %w", ErrNoPlace, err)
 	}
 	if err != nil {
-		return 0, places, fmt.Errorf("card %s: the pairing records: %w", v.Number, err)
+		return 0, places, fmt.Errorf("the pairing records: %w", err)
 	}
 	return len(records), places, nil
 }
@@ -76,7 +76,7 @@ func (v *Visit) RoomForPairing(ctx context.Context) error {
 		}
 	}
 	if alive >= places {
-		return fmt.Errorf("card %s: %w", v.Number, ErrNoPlace)
+		return ErrNoPlace
 	}
 	return nil
 }

@@ -56,9 +56,7 @@ func TestPairing(t *testing.T) {
 
 	// What is wrong with the SIM's side.
 	o.refused(o.pair(attempt{holder: a, number: "+989129999999"}), pairing.ErrPrefix.Error(), 1)
-	before := o.apdus(0)
 	o.refused(o.pair(attempt{holder: a, number: sold[0].Number}), "", 1) // the number of another SIM
-	signature := o.apdus(0) - before + 1
 	o.refused(o.pair(attempt{holder: a, number: sold[1].Number, more: []string{"--iccid", sold[2].SIM}}), pairing.ErrWrongSIM.Error(), 1)
 	o.put(map[int]string{3: foreign[0].SIM})
 	o.refused(o.pair(attempt{holder: b, number: sold[2].Number, desk: 1}), pairing.ErrWrongSIM.Error(), 1)
@@ -76,6 +74,11 @@ func TestPairing(t *testing.T) {
 	if !second.Resynced {
 		t.Error("the counter that was forgotten was not brought in line")
 	}
+	// A SIM that is paired is refused before the card signs, with the records of two
+	// SIMs on the card, as it is in what follows.
+	before := o.apdus(0)
+	o.refused(o.pair(attempt{holder: a, number: sold[2].Number}), "", 2)
+	signature := o.apdus(0) - before + 1
 	o.torn(sold[2], signature)
 	third := o.race(sold[2], signature)
 

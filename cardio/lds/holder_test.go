@@ -43,73 +43,8 @@ func TestHolder(t *testing.T) {
 		t.Error("a hash of 31 bytes was signed")
 	}
 
-	if _, err := lds.ReadRecordFile(ctx, sm, filePairing); !errors.Is(err, lds.ErrNoRecord) {
-		t.Error(err)
-	}
-	long := bytes.Repeat([]byte("0123456789"), 102)
-	for _, content := range [][]byte{long[:lds.MaxRecord], []byte("x"), long[:300]} {
-		if err := lds.WriteRecordFile(ctx, sm, filePairing, content); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := lds.ReadRecordFile(ctx, sm, filePairing); err != nil || !bytes.Equal(got, content) {
-			t.Errorf("%d bytes came back as %d, %v", len(content), len(got), err)
-		}
-	}
-	if err := lds.WriteRecordFile(ctx, sm, filePairing, make([]byte, lds.MaxRecord+1)); err == nil {
-		t.Error("a record that is too long was written")
-	}
-	if err := lds.WriteRecordFile(ctx, sm, 0x0102, []byte("x")); !errors.Is(err, apdu.SWSecurityStatusNotSatisfied) {
-		t.Error(err)
-	}
-}
-
-// TestRecordTorn cuts the write at every command: afterwards the file holds all or
-// nothing of a record.
-func TestRecordTorn(t *testing.T) {
-	ctx := t.Context()
-	d := newDocument(t, 500)
-	byCAN, _ := passwords(t)
-	before, after := bytes.Repeat([]byte{1}, 400), bytes.Repeat([]byte{2}, 500)
-	chip := d.card(t, false)
-	own := []byte("753190")
-	for cut := 1; ; cut++ {
-		chip.Reset()
-		c := &counter{Card: chip}
-		sm := enter(ctx, t, c, byCAN)
-		if cut == 1 {
-			if err := lds.ChangePIN(ctx, sm, lds.HolderPIN, []byte(pin), own); err != nil {
-				t.Fatal(err)
-			}
-		} else if err := lds.VerifyPIN(ctx, sm, lds.HolderPIN, own); err != nil {
-			t.Fatal(err)
-		}
-		if err := lds.WriteRecordFile(ctx, sm, filePairing, before); err != nil {
-			t.Fatal(err)
-		}
-		c.n = 0
-		c.between = func(n int, _ []byte) []byte {
-			if n > cut {
-				return []byte{0x6F, 0x00}
-			}
-			return nil
-		}
-		failed := lds.WriteRecordFile(ctx, sm, filePairing, after)
-		c.between = nil
-		chip.Reset()
-		sm = enter(ctx, t, c, byCAN)
-		if err := lds.VerifyPIN(ctx, sm, lds.HolderPIN, own); err != nil {
-			t.Fatal(err)
-		}
-		got, err := lds.ReadRecordFile(ctx, sm, filePairing)
-		switch {
-		case failed == nil && bytes.Equal(got, after):
-			return
-		case failed == nil:
-			t.Fatalf("cut %d: written, and %d bytes, %v", cut, len(got), err)
-		case errors.Is(err, lds.ErrNoRecord), err == nil && bytes.Equal(got, before), err == nil && bytes.Equal(got, after):
-		default:
-			t.Errorf("cut %d: %d bytes, %v", cut, len(got), err)
-		}
+	if _, err := lds.KeepRecords(ctx, sm, 0x0102, [][]byte{[]byte("x")}); err == nil {
+		t.Error("records were kept in DG2")
 	}
 }
 

@@ -61,6 +61,8 @@ type Card struct {
 	app   Application
 	aid   []byte // of USIM or ISIM
 	last  *FCP   // of what was selected last
+	p2    byte   // of SELECT in class 00: what the card is asked to return
+	pin1  byte   // reference of PIN1, as the card's PIN status template has it
 	// pending is the length of a toolkit command that waits to be fetched, 0: none.
 	pending int
 }
@@ -68,8 +70,8 @@ type Card struct {
 // Open finds out what a card is and selects its USIM; a card that knows no class 00 is
 // a SIM of the second generation. The card is fresh from a reset.
 func Open(ctx context.Context, raw apdu.Card) (*Card, error) {
-	c := &Card{guard: newGuard(raw), app: USIM}
-	_, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: insSelect, P1: 0x00, P2: 0x04, Data: []byte{0x3F, 0x00}, Ne: apdu.MaxShortNe})
+	c := &Card{guard: newGuard(raw), app: USIM, p2: returnFCP}
+	_, err := c.selectUICC(ctx, 0x00, []byte{0x3F, 0x00})
 	var sw apdu.StatusWord
 	if errors.As(err, &sw) && (sw == apdu.SWClassNotSupported || sw == apdu.SWInstructionNotSupported) {
 		c.app = SIM
@@ -117,18 +119,17 @@ func (c *Card) AID() []byte { return c.aid }
 // SelectApplication selects an application by its AID, in full or in part, at least
 // the RID (TS 102 221 clause 11.1.1). ErrNoApplication.
 func (c *Card) SelectApplication(ctx context.Context, aid []byte) error {
-	out, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: insSelect, P1: 0x04, P2: 0x04, Data: aid, Ne: apdu.MaxShortNe})
+	f, err := c.selectUICC(ctx, 0x04, aid)
 	if errors.Is(err, apdu.SWFileNotFound) {
 		return fmt.Errorf("%w: %X", ErrNoApplication, aid)
 	}
 	if err != nil {
 		return err
 	}
-	f, err := ParseFCP(out)
-	if err != nil {
-		return err
+	if len(f.PINs) == 0 {
+		f.PINs = c.statusPINs(ctx)
 	}
-	c.last, c.aid, c.app = f, f.AID, USIM
+	c.last, c.aid, c.app, c.pin1 = f, f.AID, USIM, f.pin1()
 	if len(c.aid) == 0 {
 		c.aid = append([]byte(nil), aid...)
 	}

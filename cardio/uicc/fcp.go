@@ -47,6 +47,9 @@ type FCP struct {
 type PINStatus struct {
 	Reference byte
 	Enabled   bool
+	// Universal: it is the universal PIN, and its usage qualifier (tag 95) says that it is
+	// given in place of the application's (TS 102 221 clause 9.5.1, table 9.3).
+	Universal bool
 	Tries     int // left; -1: not told
 	// UnblockTries are those of the unblock key; -1: not told.
 	UnblockTries int
@@ -153,20 +156,59 @@ func (f *FCP) setPINs(v []byte) error {
 		return fmt.Errorf("%w: PIN status template: %w", ErrMalformed, err)
 	}
 	var bits []byte
+	usage := byte(0)
 	for _, o := range list {
 		switch o.Tag {
 		case 0x90:
 			bits = o.Value
+		case 0x95: // of the key reference that follows
+			if len(o.Value) != 1 {
+				return fmt.Errorf("%w: PIN status template", ErrMalformed)
+			}
+			usage = o.Value[0]
 		case 0x83:
 			if len(o.Value) != 1 {
 				return fmt.Errorf("%w: PIN status template", ErrMalformed)
 			}
 			n := len(f.PINs)
 			enabled := n/8 < len(bits) && bits[n/8]&(0x80>>(n%8)) != 0
-			f.PINs = append(f.PINs, PINStatus{Reference: o.Value[0], Enabled: enabled, Tries: -1, UnblockTries: -1})
+			f.PINs = append(f.PINs, PINStatus{Reference: o.Value[0], Enabled: enabled, Universal: o.Value[0] == universalPIN && usage&usageVerify != 0, Tries: -1, UnblockTries: -1})
+			usage = 0
 		}
 	}
 	return nil
+}
+
+// Key references (TS 102 221 table 9.3), and the bit of a usage qualifier that says
+// that a PIN is verified (ISO/IEC 7816-4:2020, usage qualifier byte: user
+// authentication).
+const (
+	lastApplicationPIN = 0x08 // PIN of application 1 to 8
+	universalPIN       = 0x11
+	usageVerify        = 0x08
+)
+
+// pin1 is the reference that the application has its PIN1 under: the first application
+// PIN, or the universal PIN where that is disabled and this takes its place. PIN1, 01,
+// where the card does not say.
+func (f *FCP) pin1() byte {
+	found := PIN1
+	for i := len(f.PINs) - 1; i >= 0; i-- { // the first one wins
+		if r := f.PINs[i].Reference; r >= PIN1 && r <= lastApplicationPIN {
+			found = r
+		}
+	}
+	for _, p := range f.PINs {
+		if p.Reference == found && p.Enabled {
+			return found
+		}
+	}
+	for _, p := range f.PINs {
+		if p.Universal && p.Enabled {
+			return p.Reference
+		}
+	}
+	return found
 }
 
 // Structure and type bytes of class A0 (TS 51.011 clause 9.3).

@@ -53,19 +53,19 @@ func (c *Card) Select(ctx context.Context, path string) (*FCP, error) {
 }
 
 func (c *Card) selectFID(ctx context.Context, fid []byte) (*FCP, error) {
-	cmd := apdu.Command{CLA: c.class(), INS: insSelect, Data: fid, Ne: apdu.MaxShortNe}
-	parse := ParseGSM
+	var f *FCP
+	var err error
 	if c.app != SIM {
-		cmd.P2, parse = 0x04, ParseFCP
+		f, err = c.selectUICC(ctx, 0x00, fid)
+	} else {
+		var out []byte
+		if out, err = c.send(ctx, apdu.Command{CLA: classGSM, INS: insSelect, Data: fid, Ne: apdu.MaxShortNe}); err == nil {
+			f, err = ParseGSM(out)
+		}
 	}
-	out, err := c.send(ctx, cmd)
 	if errors.Is(err, apdu.SWFileNotFound) || errors.Is(err, swFileNotFound) {
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	f, err := parse(out)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +84,15 @@ func (c *Card) SelectPath(ctx context.Context, path string) (*FCP, error) {
 	if err != nil || len(raw) == 0 || len(raw)%2 != 0 {
 		return nil, fmt.Errorf("%w: %q is no path", ErrNotFound, path)
 	}
-	out, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: insSelect, P1: 0x08, P2: 0x04, Data: raw, Ne: apdu.MaxShortNe})
+	f, err := c.selectUICC(ctx, 0x08, raw)
 	if errors.Is(err, apdu.SWFileNotFound) {
 		return nil, fmt.Errorf("file %s: %w: %w", path, ErrNotFound, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("file %s: %w", path, err)
 	}
-	f, err := ParseFCP(out)
-	if err == nil {
-		c.last = f
-	}
-	return f, err
+	c.last = f
+	return f, nil
 }
 
 const (
@@ -108,6 +105,9 @@ func (c *Card) Read(ctx context.Context, path string) ([]byte, error) {
 	f, err := c.Select(ctx, path)
 	if err != nil {
 		return nil, err
+	}
+	if f.Type == 0 {
+		return c.readUntold(ctx, path)
 	}
 	if f.Type != Transparent || f.Size > maxOffset+1 {
 		return nil, fmt.Errorf("file %s: %w: it is a %v of %d bytes", path, ErrMalformed, f.Type, f.Size)
@@ -155,6 +155,9 @@ func (c *Card) ReadRecord(ctx context.Context, path string, n int) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
+	if f.Type == 0 {
+		return c.recordUntold(ctx, path, n)
+	}
 	b, err := c.send(ctx, apdu.Command{CLA: c.class(), INS: insReadRecord, P1: byte(n), P2: absolute, Ne: f.RecordLength})
 	if err != nil {
 		return nil, fmt.Errorf("file %s, record %d: %w", path, n, err)
@@ -170,6 +173,9 @@ func (c *Card) Records(ctx context.Context, path string) (out [][]byte, err erro
 	f, err := c.recordFile(ctx, path, 1)
 	if err != nil {
 		return nil, err
+	}
+	if f.Type == 0 {
+		return c.recordsUntold(ctx, path)
 	}
 	for n := range f.Records {
 		b, err := c.send(ctx, apdu.Command{CLA: c.class(), INS: insReadRecord, P1: byte(n + 1), P2: absolute, Ne: f.RecordLength})
@@ -188,7 +194,7 @@ func (c *Card) WriteRecord(ctx context.Context, path string, n int, content []by
 	if err != nil {
 		return err
 	}
-	if len(content) > f.RecordLength || (f.Type == Cyclic) != (n == 0) {
+	if f.Type == 0 || len(content) > f.RecordLength || (f.Type == Cyclic) != (n == 0) {
 		return fmt.Errorf("file %s: %w: %d bytes do not fit record %d of a %v", path, ErrMalformed, len(content), n, f.Type)
 	}
 	b := append(bytes.Clone(content), bytes.Repeat([]byte{0xFF}, f.RecordLength-len(content))...)
@@ -206,6 +212,9 @@ func (c *Card) recordFile(ctx context.Context, path string, n int) (*FCP, error)
 	f, err := c.Select(ctx, path)
 	if err != nil {
 		return nil, err
+	}
+	if f.Type == 0 {
+		return f, nil // the card tells nothing of its files
 	}
 	if f.Type != LinearFixed && f.Type != Cyclic || f.RecordLength < 1 || f.RecordLength > apdu.MaxShortNe {
 		return nil, fmt.Errorf("file %s: %w: it is a %v", path, ErrMalformed, f.Type)

@@ -94,3 +94,35 @@ func (a answering) Transmit(_ context.Context, command []byte) ([]byte, error) {
 	a(command)
 	return []byte{0x90, 0x00}, nil
 }
+
+// TestPINOfTemplate: which reference is PIN1, by PIN status templates written after TS
+// 102 221 clause 11.1.1.4.10.
+func TestPINOfTemplate(t *testing.T) {
+	for name, c := range map[string]struct {
+		template string
+		want     byte
+	}{
+		"none":                         {"", 0x01},
+		"PIN1 and PIN2":                {"c609 9001c0 830101 830181", 0x01},
+		"another application's":        {"c609 9001c0 830102 830182", 0x02},
+		"disabled":                     {"c606 900100 830103", 0x03},
+		"disabled, universal PIN":      {"c60c 900140 830101 950108 830111", 0x11},
+		"disabled, universal not used": {"c60c 900140 830101 950100 830111", 0x01},
+		"universal PIN disabled too":   {"c60c 900100 830101 950108 830111", 0x01},
+		"enabled, universal PIN":       {"c60c 9001c0 830101 950108 830111", 0x01},
+		"ADM1 first":                   {"c609 9001c0 83010a 830105", 0x05},
+	} {
+		inner, err := hex.DecodeString("82027821" + "83027fff" + strings.ReplaceAll(c.template, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := ParseFCP(append([]byte{0x62, byte(len(inner))}, inner...))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := f.pin1(); got != c.want {
+			t.Errorf("%s: %02X, not %02X", name, got, c.want)
+		}
+	}
+}

@@ -9,7 +9,8 @@ import (
 	"cardbureau/cardio/apdu"
 )
 
-// References of PINs and keys (TS 102 221 table 9.3).
+// References of PINs and keys (TS 102 221 table 9.3). PIN1 and PIN2 stand for those of
+// the application that is selected, whatever reference the card has them under.
 const (
 	PIN1 byte = 0x01
 	PIN2 byte = 0x81
@@ -73,10 +74,17 @@ func pinBlock(pin []byte) ([]byte, error) {
 	return out, nil
 }
 
-// reference is P2 of a PIN in class A0: CHV1 is 1, CHV2 is 2.
+// reference is P2 of a PIN. In class A0 CHV1 is 1, CHV2 is 2. In class 00 PIN1 is what
+// the application's PIN status template names; the PIN2 of application n is 80 + n.
 func (c *Card) reference(reference byte) byte {
-	if c.app == SIM && reference == PIN2 {
+	switch {
+	case c.app == SIM && reference == PIN2:
 		return 0x02
+	case c.app == SIM || c.pin1 == 0:
+	case reference == PIN1:
+		return c.pin1
+	case reference == PIN2 && c.pin1 <= lastApplicationPIN:
+		return 0x80 | c.pin1
 	}
 	return reference
 }
@@ -112,7 +120,7 @@ func (c *Card) UnblockTries(ctx context.Context, reference byte) (int, error) {
 
 // ask sends a PIN command without data, which the card answers with the tries left.
 func (c *Card) ask(ctx context.Context, ins, reference byte) (int, error) {
-	_, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: ins, P2: reference})
+	_, err := c.send(ctx, apdu.Command{CLA: classUICC, INS: ins, P2: c.reference(reference)})
 	var sw apdu.StatusWord
 	switch {
 	case err == nil:

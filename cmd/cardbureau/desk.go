@@ -20,7 +20,7 @@ type deskCommand struct {
 	Activate   deskActivate   `cmd:"" help:"Hand a card over: prove it, check its holder, let them set a PIN."`
 	UnblockPIN deskUnblockPIN `cmd:"" name:"unblock-pin" help:"Let a holder who was checked set a new PIN on a card whose PIN is blocked."`
 	Pair       deskPair       `cmd:"" help:"Pair a SIM with a card: both chips answer, the operator confirms, the bureau signs."`
-	PairRecord deskPairRecord `cmd:"" name:"pair-record" help:"Write a pairing's record to its card, where that was not done when it was made."`
+	PairRecord deskPairRecord `cmd:"" name:"pair-record" help:"Write the records of all live pairings of a card to it, and drop those of others."`
 	Block      deskBlock      `cmd:"" help:"Block a card at its holder's request: lost, stolen, or otherwise."`
 	Unblock    deskUnblock    `cmd:"" help:"Lift a block that the holder asked for; the card must be there."`
 	Replace    deskReplace    `cmd:"" help:"Block a card that will be replaced. One never handed over is revoked, by two people."`

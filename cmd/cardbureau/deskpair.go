@@ -248,6 +248,9 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if _, err := service.Sweep(ctx, p.actor); err != nil { // what a dead desk left; it stops no other pairing
 		fmt.Fprintln(os.Stderr, "cardbureau: pairings that are over:", err)
 	}
+	if err := p.visit.RoomForPairing(ctx); err != nil { // before anything is begun
+		return nil, err
+	}
 	var want pairing.ICCID
 	if p.ICCID != "" {
 		if want, err = pairing.ParseICCID(p.ICCID); err != nil {
@@ -301,9 +304,11 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	return out, nil
 }
 
-// write puts the record into the card's file.
-func (p *pairer) write(ctx context.Context, record []byte) error {
-	return writeRecord(ctx, p.visit.Session(), record)
+// write puts the record into the card's file, beside those of the holder's other SIMs.
+// It is among those that the server has.
+func (p *pairer) write(ctx context.Context, _ []byte) error {
+	_, _, err := p.visit.KeepPairings(ctx)
+	return err
 }
 
 // sim opens the SIM, and asks for number and PIN1.
@@ -325,18 +330,18 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	if err != nil {
 		return nil, number, fmt.Errorf("the SIM: %w", err)
 	}
+	var pin []byte
 	if p.SIMPIN {
-		pin, err := lines.line("PIN1 of the SIM: ")
-		if err == nil {
-			err = card.VerifyPIN(ctx, uicc.PIN1, pin, false)
-		}
-		if errors.Is(err, uicc.ErrPINDisabled) {
-			err = nil // it asks for none
-		}
-		clear(pin)
-		if err != nil {
+		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
 			return nil, number, fmt.Errorf("the SIM: %w", err)
 		}
+		defer clear(pin)
+	}
+	switch err := pairing.UnlockSIM(ctx, card, pin); {
+	case errors.Is(err, pairing.ErrSIMPIN):
+		return nil, number, fmt.Errorf("%w: run the command again with --sim-pin, and give it after the number", err)
+	case err != nil:
+		return nil, number, fmt.Errorf("the SIM: %w", err)
 	}
 	return pairing.CardSIM(card), number, nil
 }

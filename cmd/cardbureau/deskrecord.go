@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -12,9 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"cardbureau/cardio/apdu"
-	"cardbureau/cardio/lds"
-	"cardbureau/personalization/identity"
 	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/store"
@@ -61,25 +56,17 @@ func (p *paired) print(g *globals) error {
 	return nil
 }
 
-// writeRecord puts a pairing's record into the card's file, and reads it back. The
-// holder has given the PIN.
-func writeRecord(ctx context.Context, card apdu.Card, record []byte) error {
-	if err := lds.WriteRecordFile(ctx, card, identity.PairingFID, record); err != nil {
-		return err
+// keepPairings brings the card's pairing records in line on the way of a visit that is
+// about something else. That goes on whatever becomes of it.
+func (v *visited) keepPairings(ctx context.Context) {
+	if _, _, err := v.visit.KeepPairings(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "cardbureau: the card's pairing records stay as they are:", err)
 	}
-	again, err := lds.ReadRecordFile(ctx, card, identity.PairingFID)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(again, record) {
-		return errors.New("the card does not hold the record that was written")
-	}
-	return nil
 }
 
 type deskPairRecord struct {
 	visitFlags
-	Pairing string `arg:"" help:"The pairing, as desk pair and sim list name it."`
+	Pairing string `arg:"" optional:"" help:"A pairing whose record must be among them, as desk pair and sim list name it."`
 }
 
 func (deskPairRecord) Example() string {
@@ -87,27 +74,41 @@ func (deskPairRecord) Example() string {
 }
 
 func (c deskPairRecord) Run(ctx context.Context, g *globals) error {
-	id, err := uuid.Parse(c.Pairing)
-	if err != nil {
-		return &exitError{exitUsage, fmt.Sprintf("%q is no pairing: cardbureau sim list names a card's", c.Pairing)}
-	}
-	return c.run(ctx, g, store.VisitPair, "has the pairing's record", func(v *visited) error {
-		card, err := v.bureau.Store.CardByNumber(ctx, strings.ToUpper(c.Number), "pair-record", v.actor)
-		if err != nil {
-			return err
+	id := uuid.Nil
+	if c.Pairing != "" {
+		var err error
+		if id, err = uuid.Parse(c.Pairing); err != nil {
+			return &exitError{exitUsage, fmt.Sprintf("%q is no pairing: cardbureau sim list names a card's", c.Pairing)}
 		}
-		p, err := v.bureau.Store.PairingByID(ctx, id)
-		switch {
-		case err != nil:
-			return fmt.Errorf("pairing %s: %w", id, err)
-		case p.CardID != card.ID:
-			return fmt.Errorf("pairing %s is another card's", id)
-		case p.State != lifecycle.Active:
-			return fmt.Errorf("pairing %s is %s: a card carries the record of an active one", id, p.State)
+	}
+	return c.run(ctx, g, store.VisitPair, "has the records of its pairings", func(v *visited) error {
+		if id != uuid.Nil {
+			if err := v.mayCarry(ctx, strings.ToUpper(c.Number), id); err != nil {
+				return err
+			}
 		}
 		if err := v.pinStep(ctx, v.visit.VerifyPIN); err != nil {
 			return err
 		}
-		return writeRecord(ctx, v.visit.Session(), p.Record)
+		_, _, err := v.visit.KeepPairings(ctx)
+		return err
 	})
+}
+
+// mayCarry says why a card does not get a pairing's record.
+func (v *visited) mayCarry(ctx context.Context, number string, id uuid.UUID) error {
+	card, err := v.bureau.Store.CardByNumber(ctx, number, "pair-record", v.actor)
+	if err != nil {
+		return err
+	}
+	p, err := v.bureau.Store.PairingByID(ctx, id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("pairing %s: %w", id, err)
+	case p.CardID != card.ID:
+		return fmt.Errorf("pairing %s is another card's", id)
+	case !p.State.Live() || p.Record == nil:
+		return fmt.Errorf("pairing %s is %s: a card carries the records of live ones that are signed", id, p.State)
+	}
+	return nil
 }

@@ -275,7 +275,11 @@ func (deskUnblockPIN) Example() string {
 
 func (c deskUnblockPIN) Run(ctx context.Context, g *globals) error {
 	return c.run(ctx, g, store.VisitUnblockPIN, "has a new PIN", func(v *visited) error {
-		return v.pinStep(ctx, v.visit.UnblockPIN)
+		err := v.pinStep(ctx, v.visit.UnblockPIN)
+		if err == nil {
+			v.keepPairings(ctx)
+		}
+		return err
 	})
 }
 
@@ -290,6 +294,10 @@ func (c deskUnblock) Run(ctx context.Context, g *globals) error {
 		if !v.visit.HasPIN() {
 			return nil
 		}
-		return v.pinStep(ctx, v.visit.VerifyPIN)
+		err := v.pinStep(ctx, v.visit.VerifyPIN)
+		if err == nil {
+			v.keepPairings(ctx)
+		}
+		return err
 	})
 }

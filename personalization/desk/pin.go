@@ -80,6 +80,9 @@ func (v *Visit) SetPIN(ctx context.Context, entry PINEntry) error {
 	if v.row.Kind != store.VisitActivate {
 		return fmt.Errorf("desk: a visit to %s sets no PIN", v.row.Kind)
 	}
+	if err := v.proven(); err != nil {
+		return err
+	}
 	fresh, err := v.newPIN(ctx, entry)
 	if err != nil {
 		return err
@@ -109,6 +112,9 @@ func (v *Visit) UnblockPIN(ctx context.Context, entry PINEntry) error {
 	if v.row.Kind != store.VisitUnblockPIN {
 		return fmt.Errorf("desk: a visit to %s unblocks no PIN", v.row.Kind)
 	}
+	if err := v.proven(); err != nil {
+		return err
+	}
 	fresh, err := v.newPIN(ctx, entry)
 	if err != nil {
 		return err
@@ -130,6 +136,9 @@ func (v *Visit) UnblockPIN(ctx context.Context, entry PINEntry) error {
 
 // VerifyPIN has the holder give their own PIN: one try.
 func (v *Visit) VerifyPIN(ctx context.Context, entry PINEntry) error {
+	if err := v.proven(); err != nil {
+		return err
+	}
 	pin, err := entry.Current(ctx)
 	if err != nil {
 		return err
@@ -139,6 +148,14 @@ func (v *Visit) VerifyPIN(ctx context.Context, entry PINEntry) error {
 		return v.pinError(ctx, err)
 	}
 	return v.hidden(ctx)
+}
+
+// proven refuses a PIN to a card of which nothing is known yet.
+func (v *Visit) proven() error {
+	if v.doc == nil {
+		return errors.New("desk: the card is proven before a PIN is given")
+	}
+	return nil
 }
 
 func (v *Visit) newPIN(ctx context.Context, entry PINEntry) ([]byte, error) {
@@ -215,6 +232,9 @@ func (v *Visit) hidden(ctx context.Context) error {
 // OnPad is SetPIN, UnblockPIN or VerifyPIN with a pin-pad. The card is opened anew
 // behind the PIN that the reader has given it.
 func (v *Visit) OnPad(ctx context.Context, pad PINPad) error {
+	if err := v.proven(); err != nil {
+		return err
+	}
 	if !v.applet.Reading.PINInPlain {
 		return fmt.Errorf("applet %s takes a PIN behind secure messaging alone, which a pin-pad does not have: use the keyboard", v.applet.Name)
 	}

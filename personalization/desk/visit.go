@@ -29,6 +29,7 @@ type Visit struct {
 
 	desk   *Desk
 	row    store.Visit
+	cardID uuid.UUID
 	image  *image.Image
 	record *record.Record // nil once the card was activated
 	actor  store.Actor
@@ -65,6 +66,7 @@ func (v *Visit) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v.cardID = c.ID
 	if v.image, err = image.Open(ctx, v.desk.Vault, c.PersonID, vault.DataKey(c.Key), c.Image); err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ const (
 	// BindingFID is the file identifier of the bank's binding. Its signature is what
 	// nobody can guess of it.
 	BindingFID = 0x0202
-	// PairingFID is the file identifier of the SIM pairing's record, which is written
-	// while the card is in use: its signature vouches for it, not DG13.
+	// PairingFID is the file identifier of the SIM pairings' records, which are written
+	// while the card is in use: their signatures vouch for them, not DG13.
 	PairingFID = 0x0203
 	// SaltSize is the size in bytes of the salt that a hidden file begins with.
 	SaltSize = 32

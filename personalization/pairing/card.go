@@ -2,10 +2,30 @@ package pairing
 
 import (
 	"context"
+	"errors"
 
 	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/vault"
 )
+
+// ErrSIMPIN says that a SIM cannot be paired before its PIN1 is given.
+var ErrSIMPIN = errors.New("the SIM asks for its PIN1")
+
+// UnlockSIM gives a SIM the PIN1 that it asks for, once. pin is nil where the holder has
+// given none: ErrSIMPIN where the SIM wants one, before anything that it would refuse.
+// A SIM whose PIN1 is disabled, or that has none, needs nothing.
+func UnlockSIM(ctx context.Context, card *uicc.Card, pin []byte) error {
+	_, err := card.Tries(ctx, uicc.PIN1)
+	switch {
+	case errors.Is(err, uicc.ErrPINDisabled), errors.Is(err, uicc.ErrNoPIN):
+		return nil
+	case err != nil:
+		return err
+	case pin == nil:
+		return ErrSIMPIN
+	}
+	return card.VerifyPIN(ctx, uicc.PIN1, pin, false)
+}
 
 // cardSIM is a SIM as its card speaks.
 type cardSIM struct{ card *uicc.Card }

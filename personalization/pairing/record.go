@@ -27,8 +27,8 @@ var (
 // ContentType is the content type of a pairing record.
 const ContentType = "application/vnd.cardbureau.pairing+cbor"
 
-// MaxRecord is the largest record in bytes: what the card's file 0203 takes beside
-// its header.
+// MaxRecord is the largest record in bytes: what a place of the card's file 0203 takes
+// beside its header.
 const MaxRecord = lds.MaxRecord
 
 // recordVersion is the one that this package writes.

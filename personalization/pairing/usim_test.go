@@ -57,3 +57,54 @@ func (d *desk) chip(s *sim, k usim.Secret) *uicc.Card {
 	d.must(err)
 	return card
 }
+
+// TestUnlockSIM: a SIM that wants its PIN1 says so before anything is refused; one whose
+// PIN1 is disabled is paired without, and takes no notice of one that is given.
+func TestUnlockSIM(t *testing.T) {
+	ctx := t.Context()
+	d := newDesk(t)
+	for name, c := range map[string]struct {
+		disabled bool
+		pin      string
+		want     error
+	}{
+		"disabled":                {true, "", nil},
+		"disabled, and one given": {true, "1357", nil},
+		"wanted":                  {false, "", pairing.ErrSIMPIN},
+		"given":                   {false, "1357", nil},
+		"malformed":               {false, "13", uicc.ErrPINFormat},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSIM(t, house.mci)
+			chip, err := usim.New(usim.Config{Profile: &usim.Profile{
+				ICCID: s.SIM.ICCID.Digits(), IMSI: s.SIM.IMSI.Digits(), K: usim.Secret(s.K), OPc: usim.Secret(s.OPc), PIN1: "1357", PIN1Disabled: c.disabled,
+			}})
+			d.must(err)
+			card, err := uicc.Open(ctx, usim.Terminal{Card: chip})
+			d.must(err)
+			var pin []byte
+			if c.pin != "" {
+				pin = []byte(c.pin)
+			}
+			if err := pairing.UnlockSIM(ctx, card, pin); !errors.Is(err, c.want) || c.want == nil && err != nil {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			if c.want != nil {
+				return
+			}
+			r := d.request(d.card(), newHolder(t), s, house.mci, s.number())
+			r.SIM = pairing.CardSIM(card)
+			if out, err := d.Run(ctx, r); err != nil || out.State != lifecycle.Active {
+				t.Errorf("%+v, %v", out, err)
+			}
+		})
+	}
+	var wrong *uicc.PINError
+	chip, err := usim.New(usim.Config{Profile: &usim.Profile{ICCID: "8998110000000000012", K: "0123456789abcdef", OPc: "0123456789abcdef"}})
+	d.must(err)
+	card, err := uicc.Open(ctx, usim.Terminal{Card: chip})
+	d.must(err)
+	if err := pairing.UnlockSIM(ctx, card, []byte("9999")); !errors.As(err, &wrong) || wrong.Left != 2 {
+		t.Error(err)
+	}
+}

@@ -99,13 +99,16 @@ func (c *appletChecker) reading() {
 	}
 	proofs := []string{"chip-authentication", "active-authentication", ProofOffline, ProofNone}
 	if c.applet.Partial() {
-		if len(r.Access) > 0 || r.PIN || r.PINInPlain {
-			c.bad("$.reading", "access and pin are of identity applications: a payment application and its directory are open to every terminal")
+		if len(r.Access) > 0 || r.PIN || r.PINInPlain || r.Pairings != 0 {
+			c.bad("$.reading", "access, pin and pairings are of identity applications: a payment application and its directory are open to every terminal")
 		}
 		return
 	}
 	if r.PINInPlain && !r.PIN {
 		c.bad("$.reading.pinInPlain", "the application has no PIN")
+	}
+	if r.Pairings < 0 || r.Pairings > 0 && !r.PIN {
+		c.bad("$.reading.pairings", "%d places for pairing records: they are behind the holder's PIN, and none or more", r.Pairings)
 	}
 	if len(r.Access) == 0 {
 		c.bad("$.reading.access", "say how a reader opens the application: reading: { access: [pace, bac] }")

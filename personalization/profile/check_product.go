@@ -7,6 +7,7 @@ import (
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/gp"
+	"cardbureau/cardio/lds"
 )
 
 func (s *Set) checkProduct(d *document, p *Product) Problems {
@@ -32,6 +33,9 @@ func (s *Set) checkProduct(d *document, p *Product) Problems {
 		applets = append(applets, applet)
 		if chip != nil {
 			c.onChip(at, chip, applet)
+			if n := applet.Reading.Pairings * lds.PlaceSize; n > chip.Limits.FileSize {
+				c.bad(at, "the file of pairing records has %d bytes, and the chip's files have %d at most", n, chip.Limits.FileSize)
+			}
 		}
 	}
 	if chip != nil && p.Photo.MaxBytes+256 > chip.Limits.FileSize {

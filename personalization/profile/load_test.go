@@ -83,6 +83,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"not reached", applet, "  - id: proof-locked", "  - id: dead\n    kind: final\n    set-status: { card: terminated }\n    probe: { card-state: terminated }\n  - id: proof-locked", "can never be reached"},
 		{"nothing open", applet, "  - id: open\n    open-channel: { keys: transport }\n", "", "needs a secure channel"},
 		{"reading left out", applet, "  access: [pace, bac]\n", "", "how a reader opens"},
+		{"pairing records without a PIN", applet, "  pin: true ", "  pin: false ", "behind the holder's PIN"},
+		{"pairing records past a file's end", applet, "  pairings: 3 ", "  pairings: 32 ", "the chip's files have 32767 at most"},
 		{"own header too short", applet, "  - id: keys\n", "  - id: own\n    kind: repeatable\n    command: { header: \"00DA00\" }\n  - id: keys\n", "a header has 4 bytes"},
 		{"loop without bounds", applet, "  - id: keys\n", "  - id: own\n    kind: repeatable\n    command: { header: \"00DA0000\", data: it.chunk, chunk: { of: file.sod, size: 20 } }\n  - id: keys\n", "bounded"},
 		{"block larger than the limit", applet, "  - id: keys\n", "  - id: own\n    kind: repeatable\n    command: { header: \"00DA0000\", data: it.chunk, chunk: { of: file.sod, size: 300, max: 9 } }\n  - id: keys\n", "sends blocks of 300 bytes"},

@@ -255,6 +255,9 @@ type Reading struct {
 	// PINInPlain: over contacts the application takes PIN commands outside secure
 	// messaging too, as the pin-pad of a reader sends them.
 	PINInPlain bool `yaml:"pinInPlain"`
+	// Pairings is how many SIM pairings' records file 0203 has places for, of 1024
+	// bytes each; 0: the application has no such file.
+	Pairings int `yaml:"pairings"`
 }
 
 // Package is the load file that an applet comes from.

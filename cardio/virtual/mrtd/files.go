@@ -40,7 +40,7 @@ type file struct {
 // findFile gives the file of an identifier that can be in a directory: in the
 // master file EF.CardAccess, in the application those of LDS1 (Doc 9303-10
 // clause 3.11), the services file, the bank's binding and
-// the pairing record.
+// the pairing records.
 func findFile(at directory, id fid) (file, bool) {
 	switch {
 	case at == masterFile && id == fidCardAccess:

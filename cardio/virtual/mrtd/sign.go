@@ -91,10 +91,12 @@ func (a *Applet) sign(e virtual.Env, c secured) ([]byte, apdu.StatusWord) {
 	return out, apdu.SWSuccess
 }
 
-// pairingCapacity is the size of the file for the pairing record in bytes.
-const pairingCapacity = 1024
+// pairingCapacity is the size of the file for pairing records in bytes: three places.
+// The chip knows nothing of places; a card that was written when there was one keeps
+// the 1024 bytes that it has.
+const pairingCapacity = 3 * 1024
 
-// pairingFile is the content of the file for the pairing record: zeros until
+// pairingFile is the content of the file for pairing records: zeros until
 // something is written. It is there where the pairing key is.
 func pairingFile(e virtual.Env) []byte {
 	if b := e.Memory().Get(fidPairing.key()); b != nil {
@@ -107,7 +109,7 @@ func pairingFile(e virtual.Env) []byte {
 }
 
 // updateBinary executes UPDATE BINARY with even INS on the current file, which
-// must be the pairing record's: no other is ever written after completion. The
+// must be that of pairing records: no other is ever written after completion. The
 // holder's own PIN must have been verified.
 func (a *Applet) updateBinary(e virtual.Env, c secured) ([]byte, apdu.StatusWord) {
 	switch {

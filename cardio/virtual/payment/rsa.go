@@ -10,7 +10,8 @@ type rsaKey struct {
 	d                  *big.Int // without the other five
 }
 
-// readKey reads the private key and checks that its parts belong together.
+// readKey reads the private key and checks that its parts belong together. Whether
+// it signs what its public key recovers is tried once, when it is personalized.
 func readKey(m memory) (*rsaKey, error) {
 	if p := m.Get(key(dgiP)); p != nil {
 		half := oddEnd(p)
@@ -32,7 +33,7 @@ func readKey(m memory) (*rsaKey, error) {
 		}
 		k.n = new(big.Int).Mul(k.p, k.q)
 		k.size = (k.n.BitLen() + 7) / 8
-		return k, k.tried()
+		return k, nil
 	}
 	n, d := m.Get(key(dgiModulus)), m.Get(key(dgiExponent))
 	if n == nil || d == nil {
@@ -44,7 +45,7 @@ func readKey(m memory) (*rsaKey, error) {
 	}
 	k := &rsaKey{n: new(big.Int).SetBytes(n[:size]), d: new(big.Int).SetBytes(d[:size])}
 	k.size = (k.n.BitLen() + 7) / 8
-	return k, k.tried()
+	return k, nil
 }
 
 // oddEnd is how long an odd number is that may have padding behind it: 80 and

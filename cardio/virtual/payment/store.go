@@ -306,7 +306,7 @@ func whole(m memory) bool {
 		return false
 	}
 	if aip[0]&aipDDA != 0 || aip[0]&aipCDA != 0 {
-		if _, err := readKey(m); err != nil || m.inRecords(0x9F46) == nil {
+		if k, err := readKey(m); err != nil || k.tried() != nil || m.inRecords(0x9F46) == nil {
 			return false
 		}
 	}

@@ -49,7 +49,7 @@ func (c *Chip) pinStatus() []byte {
 		if c.pin(ref).enabled {
 			bits |= 0x80 >> i
 		}
-		keys = append(keys, tlv(0x83, ref)...)
+		keys = append(keys, tlv(0x83, c.referenceOf(ref))...)
 	}
 	return tlv(0xC6, append(tlv(0x90, bits), keys...)...)
 }

@@ -276,7 +276,7 @@ func (c *Chip) level(f *file, op operation) byte {
 	case len(k.keys) == 0:
 		return 0xF
 	}
-	switch k.keys[0] {
+	switch c.keyOf(k.keys[0]) {
 	case keyPIN1:
 		return 0x1
 	case keyPIN2:

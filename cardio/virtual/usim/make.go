@@ -35,6 +35,7 @@ func Manufacture(mem *nvm.Memory, p Profile) error {
 	s := mem.Space(chipSpace)
 	s.Set(keyKind, []byte{byte(p.Kind)})
 	s.Set(keyATR, p.ATR)
+	s.Set(keyVariant, append([]byte{p.Variant.PIN1}, p.Variant.Select...))
 	m := maker{space: s, profile: p}
 	m.all()
 	putPIN(s, keyPIN1, pin{value: pinBlock(string(p.PIN1)), puk: pinBlock(string(p.PUK1)), enabled: !p.PIN1Disabled})
@@ -145,7 +146,7 @@ func (m maker) all() {
 	m.entries(rootPath, []entry{
 		{fid: "2F00", sfi: 0x1E, rule: ruleReadAlways, record: 48, data: join(directory, second)},
 		{fid: "2F05", sfi: 0x05, rule: ruleUserAlways, data: []byte("faen")},
-		{fid: "2F06", sfi: 0x06, rule: ruleReadAlways, record: arrRecord, data: arrContent()},
+		{fid: "2F06", sfi: 0x06, rule: ruleReadAlways, record: arrRecord, data: p.Variant.rules()},
 		{fid: "2FE2", sfi: 0x02, rule: ruleFixed, data: swapped(p.ICCID, 10)},
 	})
 	m.application(USIMAID)

@@ -66,6 +66,9 @@ type Profile struct {
 	// PIN1Disabled: the card asks for no PIN1, as operators here deliver them.
 	PIN1Disabled bool
 
+	// Variant is in what the card differs from most.
+	Variant Variant
+
 	// ISIM adds the application for IMS, with IMPI, home domain and IMPU.
 	ISIM               bool
 	IMPI, Domain, IMPU string
@@ -147,6 +150,8 @@ func (p Profile) check() error {
 		return fail("MILENAGE has five r and five c")
 	case p.ISIM && (p.IMPI == "" || len(p.IMPI)+len(p.Domain)+len(p.IMPU) > 300):
 		return fail("an ISIM has a private identity")
+	case !p.Variant.sound():
+		return fail("PIN1 has a reference from 01 to 08, and SELECT returns by P2 00, 04 or 0C")
 	case len(p.ATR) < 2 || len(p.ATR) > 33:
 		return fail("an answer to reset has 2 to 33 bytes")
 	}

@@ -153,7 +153,8 @@ func (c *Chip) allowed(f *file, op operation) bool {
 		return true
 	}
 	for _, key := range k.keys {
-		if known(key) && c.satisfied(key) { // nobody can present a key that the card has not
+		// Nobody can present a key that the card has not.
+		if key = c.keyOf(key); known(key) && c.satisfied(key) {
 			return true
 		}
 	}

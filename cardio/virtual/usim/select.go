@@ -17,6 +17,7 @@ const (
 	selectFromHere  = 0x09
 	selectFCP       = 0x04 // P2
 	selectNoData    = 0x0C
+	selectFCI       = 0x00
 	terminateBit    = 0x40
 	occurrenceMask  = 0x03
 	answerMask      = 0x0C
@@ -30,7 +31,7 @@ const (
 // selectFile is SELECT (TS 102 221 clause 11.1.1).
 func (c *Chip) selectFile(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	answer := cmd.P2 & answerMask
-	if answer != selectFCP && answer != selectNoData || cmd.P2&0x90 != 0 {
+	if !c.selects(answer) || cmd.P2&0x90 != 0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	if cmd.P1 != selectAID && cmd.P2&^answerMask != 0 {
@@ -47,7 +48,7 @@ func (c *Chip) selectFile(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if !c.active(target) {
 		sw = apdu.SWSelectedFileInvalidated
 	}
-	if answer == selectNoData {
+	if answer != selectFCP {
 		return nil, sw
 	}
 	return c.fcp(target), sw

@@ -210,7 +210,7 @@ func (c *Chip) execute(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case insSearch:
 		return c.searchRecord(cmd)
 	case insVerify, insChangePIN, insDisablePIN, insEnablePIN, insUnblock:
-		return nil, c.pinCommand(cmd)
+		return nil, c.keyReference(cmd)
 	case insDeactivate, insActivate:
 		return nil, c.setActive(cmd)
 	case insAuthenticate:

@@ -56,9 +56,7 @@ func TestPairing(t *testing.T) {
 
 	// What is wrong with the SIM's side.
 	o.refused(o.pair(attempt{holder: a, number: "+989129999999"}), pairing.ErrPrefix.Error(), 1)
-	before := o.apdus(0)
 	o.refused(o.pair(attempt{holder: a, number: sold[0].Number}), "", 1) // the number of another SIM
-	signature := o.apdus(0) - before + 1
 	o.refused(o.pair(attempt{holder: a, number: sold[1].Number, more: []string{"--iccid", sold[2].SIM}}), pairing.ErrWrongSIM.Error(), 1)
 	o.put(map[int]string{3: foreign[0].SIM})
 	o.refused(o.pair(attempt{holder: b, number: sold[2].Number, desk: 1}), pairing.ErrWrongSIM.Error(), 1)
@@ -76,6 +74,11 @@ func TestPairing(t *testing.T) {
 	if !second.Resynced {
 		t.Error("the counter that was forgotten was not brought in line")
 	}
+	// A SIM that is paired is refused before the card signs, with the records of two
+	// SIMs on the card, as it is in what follows.
+	before := o.apdus(0)
+	o.refused(o.pair(attempt{holder: a, number: sold[2].Number}), "", 2)
+	signature := o.apdus(0) - before + 1
 	o.torn(sold[2], signature)
 	third := o.race(sold[2], signature)
 
@@ -85,11 +88,13 @@ func TestPairing(t *testing.T) {
 	// A PIN that is blocked, and one that is new.
 	o.blocked(sold[4])
 
+	o.rewritten(a, third)
+
 	o.put(map[int]string{0: "", 1: "", 2: "", 3: ""})
 	keys := o.subscribers(append(sold, foreign...))
-	o.verify(a, third, sold[2], keys, true)
-	o.verify(a, second, sold[1], keys, false)
-	o.verify(a, first, sold[0], keys, false)
+	o.verify(a, third, sold[2], keys)
+	o.verify(a, second, sold[1], keys)
+	o.verify(a, first, sold[0], keys)
 	o.found(sold[0])
 }
 
@@ -138,6 +143,28 @@ func (o *office) torn(s sim, signature int) {
 	o.goOn()
 	o.put(map[int]string{0: "", 1: ""})
 	o.later() // until then the SIM is another desk's
+}
+
+// rewritten has the records of a card written again, all of them and by the name of one,
+// and refuses one that is another card's.
+func (o *office) rewritten(h holder, m pair) {
+	o.t.Helper()
+	record := func(card holder, more ...string) *process {
+		args := append([]string{"desk", "pair-record", card.number}, more...)
+		return o.typing(card.pin+"\n", append(append(args, "--reader", o.readers[0]), visit...)...)
+	}
+	for _, more := range [][]string{nil, {m.Pairing}} {
+		if _, status := o.finish(record(h, more...)); status != 0 {
+			o.t.Errorf("pair-record %v ended with %d", more, status)
+		}
+	}
+	o.put(map[int]string{0: "", 2: ""})
+	o.put(map[int]string{0: o.holders[1].serial})
+	p := record(o.holders[1], m.Pairing)
+	if status := p.wait(); status != 1 || !bytes.Contains(p.stderr.bytes(), []byte("another card's")) {
+		o.t.Errorf("another card's pairing: %d, %s", status, p.stderr.String())
+	}
+	o.keepTyped(p)
 }
 
 // later makes sessions older than they may become.
@@ -196,9 +223,9 @@ func (o *office) blocked(s sim) {
 	o.alive(4)
 }
 
-// verify checks a pairing's record as someone does who has the public keys and, where
-// it is the last, the card; and its evidence. What the SIM answered becomes a needle.
-func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber, last bool) {
+// verify checks a pairing's record as someone does who has the public keys and the
+// card; and its evidence. What the SIM answered becomes a needle.
+func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 	t := o.t
 	t.Helper()
 	ctx := t.Context()
@@ -233,13 +260,17 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber, las
 		t.Fatal(err)
 	}
 	raw := p.Record
-	if last { // on the card, behind a header of four bytes
-		file := o.read(filepath.Join(o.dir, "virtual", "issued", h.serial+".card")).values["application ef/0203"]
-		if len(file) < 4+len(raw) || !bytes.Equal(file[4:4+len(raw)], raw) || int(file[2])<<8|int(file[3]) != len(raw) {
-			t.Fatal("the card's file has another record")
+	on := -1 // in a place of 1024 bytes on the card, behind a header of four
+	file := o.read(filepath.Join(o.dir, "virtual", "issued", h.serial+".card")).values["application ef/0203"]
+	for at := 0; at+1024 <= len(file); at += 1024 {
+		if n := int(file[at+2])<<8 | int(file[at+3]); n == len(raw) && bytes.Equal(file[at+4:at+4+n], raw) {
+			on = at
 		}
-		raw = file[4 : 4+len(raw)]
 	}
+	if on < 0 {
+		t.Fatal("the record is not on the card")
+	}
+	raw = file[on+4 : on+4+len(raw)]
 	r, err := pairing.VerifyRecord(raw, public)
 	if err != nil {
 		t.Fatal(err)

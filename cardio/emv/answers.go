@@ -50,8 +50,9 @@ type Cryptogram struct {
 	ATC    []byte // 9F36, 2 bytes
 	AC     []byte // 9F26, 8 bytes; nil with CDA, until it was verified
 	IAD    []byte // 9F10, issuer application data, at most 32 bytes
-	Signed []byte // 9F4B, with CDA
-	// hashed are the answer's data objects but for 9F4B, as CDA hashes them.
+	Signed []byte // 9F4B, with CDA and XDA
+	// hashed are the answer's data objects but for 9F4B, as CDA hashes and XDA signs
+	// them.
 	hashed []byte
 }
 
@@ -80,7 +81,7 @@ func KindName(kind byte) string {
 }
 
 // ParseCryptogram reads the answer to GENERATE AC. Format 1 is for answers without
-// CDA alone (Book 2, section 6.6.1).
+// CDA and XDA alone (Book 3, section 6.5.5.4).
 func ParseCryptogram(b []byte) (Cryptogram, error) {
 	plain, data, err := template(b, "GENERATE AC")
 	if err != nil {

@@ -194,21 +194,39 @@ func (a *Application) Counters(ctx context.Context) (atc, lastOnline uint16, err
 	return uint16(x[0])<<8 | uint16(x[1]), uint16(y[0])<<8 | uint16(y[1]), nil
 }
 
-// GenerateAC asks for a cryptogram of a kind (Book 3, section 6.5.5). dol is tag
-// CDOL1 for the first and CDOL2 for the second of a transaction; sources fill it,
-// the card's own data objects after them. It returns the values that were sent,
-// over which the cryptogram is. That the card may answer so was checked: not
-// better than was asked for.
+// GenerateAC is GenerateSigned with CDA or without a signature.
 func (a *Application) GenerateAC(ctx context.Context, kind byte, combined bool, dol tlv.Tag, sources ...Data) (c Cryptogram, sent []byte, err error) {
+	how := SignNothing
+	if combined {
+		how = SignCDA
+	}
+	return a.GenerateSigned(ctx, kind, how, dol, sources...)
+}
+
+// Signature is which signature GENERATE AC is asked for: bits 5 and 4 of P1 (EMV
+// 4.4 Book 3, table 12).
+type Signature byte
+
+// Signatures.
+const (
+	SignNothing Signature = 0x00
+	SignCDA     Signature = 0x10
+	SignXDA     Signature = 0x08
+)
+
+// GenerateSigned asks for a cryptogram of a kind (Book 3, section 6.5.5). dol is
+// tag CDOL1 for the first and CDOL2 for the second of a transaction; sources fill
+// it, the card's own data objects after them. It returns the values that were sent,
+// over which the cryptogram is. That the card may answer so was checked: not
+// better than was asked for. Signatures are not verified here: VerifyCombined,
+// VerifyExtended.
+func (a *Application) GenerateSigned(ctx context.Context, kind byte, how Signature, dol tlv.Tag, sources ...Data) (c Cryptogram, sent []byte, err error) {
 	list, err := ParseDOL(a.Data[dol])
 	if err != nil {
 		return c, nil, err
 	}
 	sent = list.Fill(append(sources, a.Data)...)
-	command := apdu.Command{CLA: 0x80, INS: 0xAE, P1: kind & 0xC0, Data: sent, Ne: 256}
-	if combined {
-		command.P1 |= 0x10
-	}
+	command := apdu.Command{CLA: 0x80, INS: 0xAE, P1: kind&0xC0 | byte(how), Data: sent, Ne: 256}
 	b, err := a.send(ctx, "GENERATE AC", command)
 	if err != nil {
 		return c, sent, err
@@ -223,8 +241,8 @@ func (a *Application) GenerateAC(ctx context.Context, kind byte, combined bool, 
 	if kind == AAC && got != AAC || kind == ARQC && got == TC || dol == TagCDOL2 && got == ARQC {
 		return c, sent, fmt.Errorf("%w: %s for %s", ErrCryptogram, KindName(got), KindName(kind))
 	}
-	if !combined && c.Signed != nil && c.AC == nil {
-		return c, sent, fmt.Errorf("%w: it is signed and nobody asked", ErrCryptogram)
+	if how != SignCDA && c.Signed != nil && c.AC == nil {
+		return c, sent, fmt.Errorf("%w: it is signed as nobody asked", ErrCryptogram)
 	}
 	return c, sent, nil
 }

@@ -19,7 +19,22 @@ type CAKeys func(rid []byte, index byte) (oda.PublicKey, bool)
 // signed records in the AFL's order, and the AIP where the SDA tag list names it.
 // A list that names anything else makes authentication fail.
 func (a *Application) StaticData() ([]byte, error) {
-	var out []byte
+	out, err := a.signedRecords()
+	if err != nil {
+		return nil, err
+	}
+	switch list := a.Data[TagSDATagList]; {
+	case len(list) == 0:
+	case bytes.Equal(list, []byte{byte(TagAIP)}):
+		out = append(out, a.AIP[:]...)
+	default:
+		return nil, fmt.Errorf("%w: the SDA tag list names more than the AIP", ErrAuthentication)
+	}
+	return out, nil
+}
+
+// signedRecords are the parts of the signed records, in the AFL's order.
+func (a *Application) signedRecords() (out []byte, err error) {
 	for _, r := range a.Records {
 		if !r.Signed {
 			continue
@@ -29,13 +44,6 @@ func (a *Application) StaticData() ([]byte, error) {
 			return nil, fmt.Errorf("%w: %w", ErrAuthentication, err)
 		}
 		out = append(out, b...)
-	}
-	switch list := a.Data[TagSDATagList]; {
-	case len(list) == 0:
-	case bytes.Equal(list, []byte{byte(TagAIP)}):
-		out = append(out, a.AIP[:]...)
-	default:
-		return nil, fmt.Errorf("%w: the SDA tag list names more than the AIP", ErrAuthentication)
 	}
 	return out, nil
 }
@@ -56,15 +64,23 @@ func failed(err error) error {
 	return fmt.Errorf("%w: %w", ErrAuthentication, err)
 }
 
+func unknownAuthority(rid []byte, index byte) error {
+	return fmt.Errorf("%w: %w: RID %X, index %02X", ErrAuthentication, ErrAuthority, rid, index)
+}
+
 // IssuerKey recovers the issuer's public key (Book 2, section 5.3).
 func (a *Application) IssuerKey(ca CAKeys, at time.Time) (oda.PublicKey, error) {
 	if err := a.need(TagCAIndex, TagIssuerCert, TagIssuerExponent); err != nil {
 		return oda.PublicKey{}, err
 	}
 	index := a.Data[TagCAIndex][0]
-	key, ok := ca(a.FCI.Name[:5], index)
+	var key oda.PublicKey
+	ok := ca != nil
+	if ok {
+		key, ok = ca(a.FCI.Name[:5], index)
+	}
 	if !ok {
-		return oda.PublicKey{}, fmt.Errorf("%w: nobody knows the authority's key of RID %X, index %02X", ErrAuthentication, a.FCI.Name[:5], index)
+		return oda.PublicKey{}, unknownAuthority(a.FCI.Name[:5], index)
 	}
 	issuer, err := oda.RecoverIssuer(key, a.PAN(), a.Data[TagIssuerCert], a.Data[TagIssuerRemainder], a.Data[TagIssuerExponent], at)
 	return issuer, failed(err)

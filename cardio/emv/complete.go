@@ -66,15 +66,22 @@ func (r *run) firstCryptogram(ctx context.Context) error {
 		r.arc("Y1")
 	}
 	r.hashTC(TagCDOL1)
-	combined := r.combined && want != AAC
-	c, sent, err := r.app.GenerateAC(ctx, want, combined, TagCDOL1, r.term)
+	how := r.signed
+	if how == SignCDA && want == AAC {
+		how = SignNothing
+	}
+	c, sent, err := r.app.GenerateSigned(ctx, want, how, TagCDOL1, r.term)
 	if err != nil {
 		return err
 	}
 	res.TSI.Set(DidCardRisk)
 	res.note(CheckFirst, Passed, "%s for %s", KindName(c.Kind()), KindName(want))
-	if combined {
+	switch how {
+	case SignCDA:
 		r.checkCombined(&c, nil)
+	case SignXDA:
+		r.checkExtended(c)
+	case SignNothing:
 	}
 	res.First = c
 	r.merge(c)
@@ -136,7 +143,7 @@ func (r *run) hashTC(dol tlv.Tag) {
 // and the second GENERATE AC (Book 3, sections 10.9 to 10.11).
 func (r *run) complete(ctx context.Context) error {
 	res := r.result
-	if res.TVR.Has(CDAFailed) && r.combined { // Book 4, section 6.3.2.1: decline at once
+	if res.TVR.Has(CDAFailed) && r.signed == SignCDA { // Book 4, section 6.3.2.1: decline at once
 		r.arc("Z1")
 		return r.second(ctx, AAC, nil)
 	}
@@ -151,6 +158,15 @@ func (r *run) complete(ctx context.Context) error {
 		}
 		return r.second(ctx, want, nil)
 	}
+	return r.answered(ctx, response)
+}
+
+// approves: Book 4, annex A6.
+func approves(arc string) bool { return arc == "00" || arc == "10" || arc == "11" }
+
+// answered is what follows the issuer's answer to an ARQC.
+func (r *run) answered(ctx context.Context, response Response) error {
+	res := r.result
 	res.Online = true
 	r.arc(response.ARC)
 	res.note(CheckOnline, Passed, "response code %s", response.ARC)
@@ -161,7 +177,7 @@ func (r *run) complete(ctx context.Context) error {
 		return err
 	}
 	want := AAC
-	if response.ARC == "00" || response.ARC == "10" || response.ARC == "11" { // Book 4, annex A6
+	if approves(response.ARC) {
 		want = TC
 	}
 	return r.second(ctx, want, response.Scripts72)
@@ -218,15 +234,22 @@ func (r *run) second(ctx context.Context, want byte, after [][]byte) error {
 	res := r.result
 	r.sync()
 	r.hashTC(TagCDOL2)
-	combined := r.combined && want == TC
-	c, sent, err := r.app.GenerateAC(ctx, want, combined, TagCDOL2, r.term)
+	how := r.signed
+	if how == SignCDA && want != TC {
+		how = SignNothing
+	}
+	c, sent, err := r.app.GenerateSigned(ctx, want, how, TagCDOL2, r.term)
 	if err != nil {
 		return err
 	}
 	failed := false
-	if combined {
+	switch how {
+	case SignCDA:
 		r.checkCombined(&c, sent)
 		failed = res.TVR.Has(CDAFailed)
+	case SignXDA:
+		failed = !r.checkExtendedAgain(c, sent)
+	case SignNothing:
 	}
 	res.Second = &c
 	r.merge(c)

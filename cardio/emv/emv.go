@@ -1,6 +1,6 @@
 // Package emv is the terminal's side of EMV contact cards: selection of an
 // application, and a strict kernel that runs a transaction with it (EMV 4.3, Books
-// 1, 3 and 4). The kernel serves to prove a card that was just made and to try
+// 1, 3 and 4; of EMV 4.4, XDA). The kernel serves to prove a card that was just made and to try
 // software chips; nobody is charged with it.
 //
 // A transaction can be run as a whole (Terminal.Run), which reports every check by
@@ -9,7 +9,7 @@
 // GENERATE AC.
 //
 // It holds no symmetric keys: what an issuer answers comes from a hook. Public key
-// certificates are package oda's; commands of issuer scripts are package script's.
+// certificates are those of packages oda (RSA) and xda (elliptic curves); commands of issuer scripts are package script's.
 // It has no scheme's own rules and no contactless kernel: of contactless cards it
 // reads the directory (PPSE).
 //
@@ -34,6 +34,7 @@ var (
 	ErrTwice          = errors.New("the card has a data object twice")
 	ErrConditions     = errors.New("the card's conditions for the application are not met")
 	ErrAuthentication = errors.New("offline data authentication failed")
+	ErrAuthority      = errors.New("nobody knows the certification authority's key")
 	ErrPIN            = errors.New("the PIN is wrong")
 	ErrPINBlocked     = errors.New("the PIN is blocked")
 	ErrCryptogram     = errors.New("the card answered GENERATE AC with a cryptogram that was not asked for")

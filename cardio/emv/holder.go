@@ -190,8 +190,7 @@ func (r *run) offlinePIN(ctx context.Context, enciphered bool) (bool, error) {
 	var key oda.PublicKey
 	if enciphered {
 		if key, err = r.app.PINKey(r.CAKeys, r.at); err != nil {
-			r.missing(err)
-			return false, nil // the method fails; data authentication has its own check
+			return false, nil // the method fails, and nothing is noted as missing (EMV 4.4 Book 3, section 7.5)
 		}
 	}
 	for again := false; ; again = true {

@@ -105,10 +105,10 @@ func TestBits(t *testing.T) {
 			t.Errorf("%s", n.name)
 		}
 	}
-	if want := (TVR{0xFE, 0xF8, 0xFC, 0xF8, 0xF0}); tvr != want {
+	if want := (TVR{0xFF, 0xF8, 0xFC, 0xF9, 0xF6}); tvr != want {
 		t.Errorf("%X, want %X", tvr[:], want[:])
 	}
-	if !tvr.Meets([5]byte{0, 0, 0, 0, 0x10}) || tvr.Meets([5]byte{1, 7, 3, 7, 0x0F}) {
+	if !tvr.Meets([5]byte{0, 0, 0, 0, 0x10}) || tvr.Meets([5]byte{0, 7, 3, 6, 0x09}) {
 		t.Error("action codes")
 	}
 }

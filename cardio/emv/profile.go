@@ -5,6 +5,7 @@ type AIP [2]byte
 
 // Bits of its first byte. In the second the standard leaves no contact bits.
 const (
+	AIPXDA          byte = 0x80 // EMV 4.4; RFU before
 	AIPSDA          byte = 0x40
 	AIPDDA          byte = 0x20
 	AIPVerification byte = 0x10 // cardholder verification

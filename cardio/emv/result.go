@@ -29,6 +29,7 @@ const (
 	CheckSDA          = "SDA"
 	CheckDDA          = "DDA"
 	CheckCDA          = "CDA"
+	CheckXDA          = "XDA"
 	CheckVersion      = "version"
 	CheckUsage        = "usage"
 	CheckDates        = "dates"

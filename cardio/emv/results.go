@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// TVR are terminal verification results, tag 95 (Book 3, annex C5).
+// TVR are terminal verification results, tag 95 (Book 3, annex C5; the bits of XDA
+// came with EMV 4.4).
 type TVR [5]byte
 
 // TVRBit is one bit: the byte's number from 0 above, the mask below.
@@ -20,6 +21,7 @@ const (
 	DDAFailed            TVRBit = 0x008
 	CDAFailed            TVRBit = 0x004
 	SDASelected          TVRBit = 0x002
+	XDASelected          TVRBit = 0x001
 
 	VersionsDiffer    TVRBit = 0x180
 	Expired           TVRBit = 0x140
@@ -39,10 +41,13 @@ const (
 	OverUpperOffline   TVRBit = 0x320
 	SelectedAtRandom   TVRBit = 0x310
 	ForcedByTheTrader  TVRBit = 0x308
+	XDAFailed          TVRBit = 0x301 // the signature's verification
 	DefaultTDOLUsed    TVRBit = 0x480
 	IssuerAuthFailed   TVRBit = 0x440
 	ScriptFailedBefore TVRBit = 0x420 // before the last GENERATE AC
 	ScriptFailedAfter  TVRBit = 0x410
+	ECCKeyMissing      TVRBit = 0x404 // the certification authority's
+	ECCRecoveryFailed  TVRBit = 0x402 // of the issuer's or the card's key
 )
 
 var tvrNames = []struct {
@@ -51,14 +56,16 @@ var tvrNames = []struct {
 }{
 	{NoDataAuthentication, "no offline data authentication"}, {SDAFailed, "SDA failed"}, {DataMissing, "card data missing"},
 	{OnExceptionFile, "card on the exception file"}, {DDAFailed, "DDA failed"}, {CDAFailed, "CDA failed"}, {SDASelected, "SDA selected"},
+	{XDASelected, "XDA selected"},
 	{VersionsDiffer, "application versions differ"}, {Expired, "expired"}, {NotYetEffective, "not yet effective"},
 	{ServiceNotAllowed, "service not allowed"}, {NewCard, "new card"},
 	{VerificationFailed, "cardholder verification failed"}, {UnrecognizedCVM, "unrecognized CVM"}, {PINTriesExceeded, "PIN tries exceeded"},
 	{PINPadMissing, "no PIN pad"}, {PINNotEntered, "PIN not entered"}, {OnlinePINEntered, "online PIN entered"},
 	{OverFloorLimit, "over the floor limit"}, {OverLowerOffline, "over the lower offline limit"},
-	{OverUpperOffline, "over the upper offline limit"}, {SelectedAtRandom, "selected at random"}, {ForcedByTheTrader, "forced online"},
+	{OverUpperOffline, "over the upper offline limit"}, {SelectedAtRandom, "selected at random"}, {ForcedByTheTrader, "forced online"}, {XDAFailed, "XDA signature verification failed"},
 	{DefaultTDOLUsed, "default TDOL used"}, {IssuerAuthFailed, "issuer authentication failed"},
 	{ScriptFailedBefore, "script failed before the last GENERATE AC"}, {ScriptFailedAfter, "script failed after it"},
+	{ECCKeyMissing, "CA ECC key missing"}, {ECCRecoveryFailed, "ECC key recovery failed"},
 }
 
 // Set sets a bit.

@@ -111,7 +111,7 @@ func (r *run) code(issuer []byte, absent byte, terminal [5]byte) (out [5]byte) {
 func (r *run) analyze() byte {
 	d, t := r.app.Data, r.result.TVR
 	switch {
-	case t.Meets(r.code(d[TagIACDenial], 0, r.set.Denial)):
+	case r.denied():
 		return AAC
 	case !r.offlineCapable():
 		return ARQC
@@ -121,6 +121,11 @@ func (r *run) analyze() byte {
 		return ARQC
 	}
 	return TC
+}
+
+// denied is the analysis by the denial codes.
+func (r *run) denied() bool {
+	return r.result.TVR.Meets(r.code(r.app.Data[TagIACDenial], 0, r.set.Denial))
 }
 
 // unable is the analysis where nobody can be asked: by the default action codes.

@@ -73,6 +73,7 @@ func (r *run) begin(ctx context.Context, card apdu.Card, c Candidate) error {
 	if r.term, err = r.data(r.tx, r.set, r.at); err != nil {
 		return err
 	}
+	r.term[TagTerminalAID] = app.FCI.Name // Book 1, section 12.4
 	r.app = app
 	r.sync()
 	if err := app.Initiate(ctx, r.term); err != nil {
@@ -91,11 +92,13 @@ func (r *run) readRecords(ctx context.Context) error {
 }
 
 // authenticate chooses and does offline data authentication (Book 3, section
-// 10.3): the best that card and terminal both can. Of CDA this is the recovery of
-// the keys; the rest is done with the cryptogram.
+// 10.3): the best that card and terminal both can, XDA, CDA, DDA or SDA. Of XDA and
+// CDA this is the recovery of the keys; the rest is done with the cryptogram.
 func (r *run) authenticate(ctx context.Context) error {
 	res, can := r.result, r.Capabilities[2]
 	switch {
+	case r.app.AIP.Has(AIPXDA) && can&CanXDA != 0:
+		r.beginExtended()
 	case r.app.AIP.Has(AIPCDA) && can&CanCDA != 0:
 		key, err := r.app.ICCKey(r.CAKeys, r.at)
 		if err != nil {
@@ -105,7 +108,7 @@ func (r *run) authenticate(ctx context.Context) error {
 			res.note(CheckCDA, Failed, "%s", err.Error())
 			return nil
 		}
-		r.combined, r.key.icc = true, &key
+		r.signed, r.key.icc = SignCDA, &key
 	case r.app.AIP.Has(AIPDDA) && can&CanDDA != 0:
 		number, err := r.app.AuthenticateDynamic(ctx, r.CAKeys, r.at, r.set.DDOL, r.term)
 		if lostIn(err) {

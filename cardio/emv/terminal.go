@@ -20,7 +20,8 @@ type Terminal struct {
 	Exponent     byte    // 5F36
 
 	Applications []Settings
-	CAKeys       CAKeys
+	CAKeys       CAKeys    // RSA; nil: none
+	ECCKeys      ECCCAKeys // elliptic curves, for XDA; nil: none
 	// Choose picks one of several candidates; nil: the first, and those that ask for
 	// the holder's consent too.
 	Choose func(ctx context.Context, list []Candidate) (int, error)
@@ -62,6 +63,7 @@ const (
 	CanSDA byte = 0x80
 	CanDDA byte = 0x40
 	CanCDA byte = 0x08
+	CanXDA byte = 0x04 // EMV 4.4
 )
 
 // Transaction types, tag 9C (ISO 8583:1987, processing code).
@@ -151,9 +153,10 @@ type run struct {
 	term   Data // the terminal's data objects
 	result *Result
 
-	sent     []byte // the values of CDOL1
-	combined bool   // CDA is to be asked for
+	sent     []byte    // the values of CDOL1
+	signed   Signature // what GENERATE AC is to be asked for
 	key      keys
+	extended extended
 }
 
 // sync writes TVR and TSI to the data objects that lists are filled from.
@@ -186,11 +189,14 @@ func (r *run) all(ctx context.Context, card apdu.Card) error {
 		}
 		r.sync()
 	}
+	if r.extended.err != nil && r.result.First.Kind() != AAC {
+		return r.completeUnproven(ctx)
+	}
 	switch r.result.First.Kind() {
 	case ARQC:
 		return r.complete(ctx)
 	case TC:
-		if r.result.Approved = !r.combined || !r.result.TVR.Has(CDAFailed); !r.result.Approved {
+		if r.result.Approved = r.signed != SignCDA || !r.result.TVR.Has(CDAFailed); !r.result.Approved {
 			r.arc("Z1")
 		}
 	}

@@ -1,6 +1,6 @@
 // Package payment is the payment application of the software card: a CCD-style
 // EMV application (EMV 4.3 Books 1 to 3, Common Core Definitions of Book 3 annex
-// C) and, as instances of the same module, the directories PSE and PPSE. It is
+// C; of EMV 4.4, XDA) and, as instances of the same module, the directories PSE and PPSE. It is
 // personalized by the EMV Card Personalization Specification 1.1, through its own
 // secure channel or after INSTALL [for personalization].
 //

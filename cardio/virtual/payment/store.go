@@ -19,6 +19,7 @@ const (
 	dgiPIN        uint16 = 0x8010 // format 2 block, 8 bytes
 	dgiExponent   uint16 = 0x8101 // private exponent
 	dgiModulus    uint16 = 0x8103
+	dgiECC        uint16 = 0x8105 // private key of elliptic curves: CPS 1.1 has none; this applet's own
 	dgiQInv       uint16 = 0x8201
 	dgiDQ         uint16 = 0x8202
 	dgiDP         uint16 = 0x8203
@@ -58,7 +59,7 @@ func secret(id uint16) bool { return id>>8 == 0x80 || id>>8 == 0x81 || id>>8 == 
 
 func known(id uint16) bool {
 	switch id {
-	case dgiFiles, dgiCounters, dgiCard, dgiComplete, dgiKeys, dgiDynamicKey, dgiPIN, dgiExponent, dgiModulus, dgiQInv, dgiDQ, dgiDP,
+	case dgiFiles, dgiCounters, dgiCard, dgiComplete, dgiKeys, dgiDynamicKey, dgiPIN, dgiExponent, dgiModulus, dgiECC, dgiQInv, dgiDQ, dgiDP,
 		dgiQ, dgiP, dgiKeysKCV, dgiDynamicKCV, dgiPINTries, dgiFCI, dgiFCINear, dgiOptions, dgiOptionsNr:
 		return true
 	}
@@ -223,6 +224,14 @@ func shaped(id uint16, value []byte) ([]byte, bool) {
 	case id == dgiPIN:
 		v, ok := exact(8)
 		return v, ok && validPINBlock(v)
+	case id == dgiECC:
+		for _, c := range curves {
+			if v, ok := exact(c.size); ok {
+				_, good := parseECC(v)
+				return v, good
+			}
+		}
+		return nil, false
 	case id == dgiKeysKCV:
 		return value, len(value) == 9
 	case id == dgiDynamicKCV:
@@ -301,7 +310,18 @@ func whole(m memory) bool {
 			return false
 		}
 	}
+	if aip[0]&aipXDA != 0 && !wholeXDA(m, aip[0]) {
+		return false
+	}
 	return aip[0]&aipSDA == 0 || m.inRecords(0x93) != nil
+}
+
+// wholeXDA: there are the key and both certificates, and nothing beside XDA is
+// promised: the records have the certificates of RSA or of elliptic curves, not
+// both (EMV 4.4 Book 3, section 10.3).
+func wholeXDA(m memory, aip byte) bool {
+	_, err := readECC(m)
+	return err == nil && aip&(aipSDA|aipDDA|aipCDA) == 0 && m.inRecords(0x8F) != nil && m.inRecords(0x90) != nil && m.inRecords(0x9F46) != nil
 }
 
 // wholeRecords: the records that the AFL of the interface names are there, and in
@@ -343,8 +363,9 @@ func wholeDirectory(m memory) bool {
 	return ok
 }
 
-// Bits of the AIP's first byte (Book 3, annex C1).
+// Bits of the AIP's first byte (Book 3, annex C1; XDA is EMV 4.4's).
 const (
+	aipXDA = 0x80
 	aipSDA = 0x40
 	aipDDA = 0x20
 	aipCDA = 0x01

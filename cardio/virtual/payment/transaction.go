@@ -147,19 +147,23 @@ func (a *Applet) internalAuthenticate(e virtual.Env, cmd apdu.Command) ([]byte, 
 	return tlv.Encode(0x77, tlv.Encode(0x9F4B, signed(k, append([]byte{8}, number...), cmd.Data))), apdu.SWSuccess
 }
 
-// What a GENERATE AC asks for and gives: bits 8 and 7 of P1 and of 9F27.
+// What a GENERATE AC asks for and gives: bits 8 and 7 of P1 and of 9F27; the
+// signature that it asks for: bits 5 and 4, both of which are never set (EMV 4.4
+// Book 3, table 12).
 const (
 	typeAAC  = 0x00
 	typeTC   = 0x40
 	typeARQC = 0x80
 	wantCDA  = 0x10
+	wantXDA  = 0x08
 )
 
 // generateAC is both GENERATE ACs of a transaction (Book 3, section 6.5.5).
 func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	m := memoryOf(e)
 	want := cmd.P1 & 0xC0
-	if cmd.P2 != 0 || cmd.P1&^(0xC0|wantCDA) != 0 || want == 0xC0 {
+	signature := cmd.P1 & (wantCDA | wantXDA)
+	if cmd.P2 != 0 || cmd.P1&^(0xC0|wantCDA|wantXDA) != 0 || signature == wantCDA|wantXDA || want == 0xC0 {
 		return nil, apdu.SWIncorrectP1P2
 	}
 	var dol tlv.Tag = 0x8C
@@ -175,7 +179,8 @@ func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 	if len(cmd.Data) != dolLength(list) {
 		return nil, apdu.SWWrongLength
 	}
-	if cmd.P1&wantCDA != 0 && m.object(m.options(), 0x82)[0]&aipCDA == 0 {
+	aip := m.object(m.options(), 0x82)[0]
+	if signature == wantCDA && aip&aipCDA == 0 || signature == wantXDA && aip&aipXDA == 0 {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	var give byte
@@ -186,9 +191,11 @@ func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 	} else {
 		give = a.decideSecond(m, want)
 	}
-	combined := cmd.P1&wantCDA != 0 && give != typeAAC
-	a.trans.cda = a.trans.cda || combined
-	return a.cryptogram(e, m, give, combined, cmd.Data, list), apdu.SWSuccess
+	if signature == wantCDA && give == typeAAC {
+		signature = 0 // XDA is signed whatever the cryptogram is
+	}
+	a.trans.cda = a.trans.cda || signature == wantCDA
+	return a.cryptogram(e, m, give, signature, cmd.Data, list), apdu.SWSuccess
 }
 
 // decideFirst is the card's own risk management: an account without offline
@@ -244,7 +251,7 @@ func (a *Applet) decideSecond(m memory, want byte) byte {
 
 // cryptogram makes the answer: the cryptogram over what the list asked for, AIP,
 // transaction counter and issuer application data.
-func (a *Applet) cryptogram(e virtual.Env, m memory, give byte, combined bool, data, list []byte) []byte {
+func (a *Applet) cryptogram(e virtual.Env, m memory, give, signature byte, data, list []byte) []byte {
 	second := a.stage == online
 	iad := a.issuerData(m, give, second)
 	s, master, _, _ := m.keys()
@@ -264,8 +271,20 @@ func (a *Applet) cryptogram(e virtual.Env, m memory, give byte, combined bool, d
 		}
 	}
 	cid, counter, issuer := tlv.Encode(0x9F27, []byte{give}), tlv.Encode(0x9F36, m.bytes2(atc)), tlv.Encode(0x9F10, iad)
-	if !combined {
-		return tlv.Encode(0x77, cid, counter, tlv.Encode(0x9F26, ac), issuer)
+	plain := bytes.Join([][]byte{cid, counter, tlv.Encode(0x9F26, ac), issuer}, nil)
+	switch signature {
+	case 0:
+		return tlv.Encode(0x77, plain)
+	case wantXDA:
+		k, err := readECC(m)
+		if err != nil { // checked when it was personalized
+			panic(err)
+		}
+		sent := [][]byte{a.trans.pdol, data}
+		if second {
+			sent = sent[1:] // of the second GENERATE AC alone (EMV 4.4 Book 2, table 37)
+		}
+		return tlv.Encode(0x77, plain, tlv.Encode(0x9F4B, signedExtended(k, append(sent, plain)...)))
 	}
 	k, err := readKey(m)
 	if err != nil { // checked when it was personalized

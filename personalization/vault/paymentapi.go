@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 
@@ -87,9 +88,14 @@ type ECCIssuer struct {
 	Expires     string       `json:"expires"`     // the certificate's last day, YYYYMMDD
 }
 
-// Authority is the key that the certificate is verified with.
-func (e *ECCIssuer) Authority() ecsdsa.PublicKey {
-	return ecsdsa.PublicKey{Suite: e.CASuite, X: e.CAKey}
+// ECCKey finds the authority's key of elliptic curves, as terminals do: by RID, 5
+// bytes, and index.
+func (i IssuerInfo) ECCKey(rid []byte, index byte) (ecsdsa.PublicKey, bool) {
+	e := i.ECC
+	if e == nil || !bytes.Equal(rid, e.RID) || index != e.CAIndex {
+		return ecsdsa.PublicKey{}, false
+	}
+	return ecsdsa.PublicKey{Suite: e.CASuite, X: e.CAKey}, true
 }
 
 // ICCKey is a card's RSA key before it has a card: sealed under the pool's key.

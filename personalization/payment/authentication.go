@@ -93,6 +93,11 @@ func (s *Scheme) checkXDA(bad func(path, format string, args ...any)) {
 	if s.ICCKey.Exponent != 0 {
 		bad("$.iccKey.exponent", "a card with xda has no RSA key: leave exponent out")
 	}
+	for path, code := range map[string]Hex{"$.actionCodes.online": s.ActionCodes.Online, "$.actionCodes.default": s.ActionCodes.Default} {
+		if len(code) == 5 && (code[3]&xdaFailed[3] != xdaFailed[3] || code[4]&xdaFailed[4] != xdaFailed[4]) {
+			bad(path, "a card whose xda failed would be taken offline: the code has the bits %X (EMV 4.4 Book 3, annex C5)", xdaFailed)
+		}
+	}
 	for i, r := range s.CVMList.Rules {
 		if len(r) == 2 && enciphersPIN(r[0]) {
 			bad(fmt.Sprintf("$.cvmList.rules[%d]", i), "a card with xda has no key that PINs are enciphered to")
@@ -100,8 +105,13 @@ func (s *Scheme) checkXDA(bad func(path, format string, args ...any)) {
 	}
 }
 
+// xdaFailed are the bits of the terminal verification results that say how XDA
+// failed: its signature, the authority's key, recovering the card's (EMV 4.4 Book 3,
+// annex C5).
+var xdaFailed = []byte{0, 0, 0, 0x01, 0x06}
+
 // enciphersPIN reports whether a cardholder verification method has the PIN
-// enciphered to the chip (Book 3, table 46: 04 and 05, and whether to go on).
+// enciphered to the chip (Book 3, annex C3: 04 and 05, and whether to go on).
 func enciphersPIN(method byte) bool {
 	m := method & 0x3F
 	return m == 0x04 || m == 0x05

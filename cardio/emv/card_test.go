@@ -87,6 +87,7 @@ type facts struct {
 	noPSE   bool
 	tagList []byte
 	certEnd string // of the issuer's certificate
+	ecc     *eccFacts
 }
 
 func standard() facts {
@@ -159,6 +160,9 @@ func (f facts) groupings(t testing.TB) map[uint16][]byte {
 	for id, n := range map[uint16]*big.Int{0x8201: new(big.Int).ModInverse(icc.q, icc.p), 0x8204: icc.q, 0x8205: icc.p,
 		0x8202: new(big.Int).Mod(icc.d, new(big.Int).Sub(icc.q, one)), 0x8203: new(big.Int).Mod(icc.d, new(big.Int).Sub(icc.p, one))} {
 		d[id] = n.FillBytes(make([]byte, half))
+	}
+	if f.ecc != nil {
+		f.ecc.replace(d, signed)
 	}
 	for id, change := range f.records {
 		d[id] = change(d[id])

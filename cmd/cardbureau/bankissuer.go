@@ -12,7 +12,7 @@ import (
 )
 
 type bankIssuer struct {
-	File     string `arg:"" help:"JSON: rid, caIndex, caModulus, caExponent, certificate (90), remainder (92), exponent (9F32), expires; bytes in base64." type:"existingfile"`
+	File     string `arg:"" help:"JSON: rid, caIndex, caModulus, caExponent, certificate (90), remainder (92), exponent (9F32), expires; and ecc: rid, caIndex, caSuite, caKey, suite, certificate (90), expires. Bytes in base64; either of both may be left out." type:"existingfile"`
 	BIN      string `help:"BIN of the payment scheme; without it, that of the only scheme in use." name:"bin"`
 	Operator string `help:"Who takes it in, for the audit." default:"${user}"`
 }
@@ -48,9 +48,17 @@ func (c bankIssuer) Run(ctx context.Context, g *globals) error {
 	if err := b.SetIssuer(ctx, info, c.BIN, time.Now()); err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
-	if err := b.Store.Audit(ctx, actor, "issuer.certified", info.Expires, ""); err != nil {
-		return err
+	if info.Certificate != nil {
+		if err := b.Store.Audit(ctx, actor, "issuer.certified", info.Expires, ""); err != nil {
+			return err
+		}
+		fmt.Printf("The issuer's certificate holds until %s; cards are made under it from now on.\n", info.Expires)
 	}
-	fmt.Printf("The issuer's certificate holds until %s/%s; cards are made under it from now on.\n", info.Expires[:2], info.Expires[2:])
+	if info.ECC != nil {
+		if err := b.Store.Audit(ctx, actor, "issuer.certified", info.ECC.Expires, ""); err != nil {
+			return err
+		}
+		fmt.Printf("The issuer's certificate of an elliptic curve key holds until %s; cards with xda are made under it from now on.\n", info.ECC.Expires)
+	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"strings"
 
+	"cardbureau/cardio/emv/ecsdsa"
 	"cardbureau/personalization/bureau"
 )
 
@@ -63,7 +65,7 @@ func (hsmKeys) Run(ctx context.Context, g *globals) error {
 }
 
 type hsmExport struct {
-	What string `arg:"" help:"csca, csca-crl, document-signer, intake-key or emv-issuer (the issuer's RSA key, for the scheme's authority)." enum:"csca,csca-crl,document-signer,intake-key,emv-issuer"`
+	What string `arg:"" help:"csca, csca-crl, document-signer, intake-key, emv-issuer (the issuer's RSA key, for the scheme's authority), emv-issuer-p256 or emv-issuer-p521 (its key of an elliptic curve)." enum:"csca,csca-crl,document-signer,intake-key,emv-issuer,emv-issuer-p256,emv-issuer-p521"`
 	DER  bool   `help:"Certificates in DER instead of PEM." name:"der"`
 }
 
@@ -72,7 +74,7 @@ func (hsmExport) Example() string {
 }
 
 func (c hsmExport) Run(ctx context.Context, g *globals) error {
-	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoStore: true, NoVault: c.What != "emv-issuer"})
+	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger(), NoStore: true, NoVault: !strings.HasPrefix(c.What, "emv-issuer")})
 	if err != nil {
 		return err
 	}
@@ -83,6 +85,13 @@ func (c hsmExport) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		return printJSON(map[string]string{"modulus": fmt.Sprintf("%X", modulus), "exponent": fmt.Sprintf("%X", exponent)})
+	}
+	if suite, ok := map[string]ecsdsa.Suite{"emv-issuer-p256": ecsdsa.SuiteP256, "emv-issuer-p521": ecsdsa.SuiteP521}[c.What]; ok {
+		key, err := b.Vault.IssuerECC(ctx, suite)
+		if err != nil {
+			return err
+		}
+		return printJSON(map[string]string{"suite": fmt.Sprintf("%02X", byte(key.Suite)), "x": fmt.Sprintf("%X", key.X)})
 	}
 	if c.What == "intake-key" {
 		jwk, err := b.IntakeKey()

@@ -170,11 +170,12 @@ func (c virtualPay) Run(ctx context.Context, g *globals) error {
 	defer card.Close(pcsc.Unpower)
 	out := paid{Card: c.Card}
 	terminal := &emv.Terminal{
-		Type: 0x22, Capabilities: [3]byte{0xE0, emv.CanNoCVM, emv.CanSDA | emv.CanDDA | emv.CanCDA}, Country: 364, Currency: 364,
+		Type: 0x22, Capabilities: [3]byte{0xE0, emv.CanNoCVM, emv.CanSDA | emv.CanDDA | emv.CanCDA | emv.CanXDA}, Country: 364, Currency: 364,
 		Applications: []emv.Settings{{Wanted: emv.Wanted{AID: issuer.RID, Partial: true}, Version: 2}},
 		CAKeys: func(rid []byte, index byte) (oda.PublicKey, bool) {
 			return oda.PublicKey{Modulus: issuer.CAModulus, Exponent: issuer.CAExponent}, bytes.Equal(rid, issuer.RID) && index == issuer.CAIndex
 		},
+		ECCKeys: issuer.ECCKey,
 		Online: func(ctx context.Context, q emv.Request) (emv.Response, error) {
 			ask := c.ask
 			if c.Switch != "" {

@@ -17,7 +17,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/emv/ecsdsa"
 	"cardbureau/cardio/emv/oda"
+	"cardbureau/cardio/emv/xda"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/bank"
 	"cardbureau/personalization/payment"
@@ -75,11 +77,21 @@ func readKeys(dir, name string) (keys jose.JSONWebKeySet, err error) {
 // needsIssuer says what a product with a bank account lacks.
 func (b *Bureau) needsIssuer() error {
 	info, err := b.Issuer()
-	if err != nil || info.Certificate != nil {
+	if err != nil {
 		return err
 	}
 	for _, r := range b.Config.Rules {
-		if p := b.Profiles.Products[r.Name]; p != nil && p.Payment != "" {
+		p := b.Profiles.Products[r.Name]
+		if p == nil || p.Payment == "" {
+			continue
+		}
+		if s := b.Profiles.Payment(p); s != nil && s.Authenticates(payment.XDA) {
+			if info.ECC == nil {
+				return fmt.Errorf("product %s has a bank account with xda, and %s has no certificate of the issuer's key of an elliptic curve (%s, ecc)", r.Name, b.Dir, IssuerFile)
+			}
+			continue
+		}
+		if info.Certificate == nil {
 			return fmt.Errorf("product %s has a bank account, and %s has no certificate of the issuer's key (%s)", r.Name, b.Dir, IssuerFile)
 		}
 	}
@@ -135,10 +147,57 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 	return write(IssuerFile, info)
 }
 
-// SetIssuer takes in what a scheme's authority has made of the issuer's key, after
-// recovering the certificate with the authority's key: it must hold the token's key, be
-// of the scheme's BIN, and not have expired. It replaces the one before.
+// SetIssuer takes in what a scheme's authority has made of the issuer's keys, of RSA,
+// of an elliptic curve, or both, after recovering each certificate with the authority's
+// key: it must hold the token's key, be of the scheme's BIN, and not have expired. Each
+// replaces the one before; one that is not there is left as it is.
 func (b *Bureau) SetIssuer(ctx context.Context, info vault.IssuerInfo, bin string, now time.Time) error {
+	if info.Certificate == nil && info.ECC == nil {
+		return errors.New("there is no certificate in it")
+	}
+	have, err := b.Issuer()
+	if err != nil {
+		return err
+	}
+	if info.ECC == nil {
+		info.ECC = have.ECC
+	} else if err := b.checkECC(ctx, info.ECC, bin, now); err != nil {
+		return err
+	}
+	if info.Certificate == nil {
+		have.ECC = info.ECC
+		info = have
+	} else if err := b.checkRSA(ctx, info, bin, now); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.Dir, IssuerFile), append(raw, '\n'), 0o644)
+}
+
+// checkECC recovers the certificate of the issuer's key of an elliptic curve.
+func (b *Bureau) checkECC(ctx context.Context, e *vault.ECCIssuer, bin string, now time.Time) error {
+	authority := xda.Authority{RID: e.RID, Index: e.CAIndex, Key: ecsdsa.PublicKey{Suite: e.CASuite, X: e.CAKey}}
+	if err := authority.Key.Check(); err != nil {
+		return fmt.Errorf("the authority's key of an elliptic curve: %w", err)
+	}
+	key, err := xda.RecoverIssuer(authority, bin+"0000000000", e.Certificate, now)
+	if err != nil {
+		return fmt.Errorf("the issuer's certificate of an elliptic curve key: %w", err)
+	}
+	own, err := b.Vault.IssuerECC(ctx, key.Suite)
+	if err != nil {
+		return err
+	}
+	if !key.Equal(own) || key.Suite != e.Suite {
+		return errors.New("the certificate of an elliptic curve key is of another key than the token's, or suite is another")
+	}
+	return nil
+}
+
+func (b *Bureau) checkRSA(ctx context.Context, info vault.IssuerInfo, bin string, now time.Time) error {
 	modulus, exponent, err := b.Vault.IssuerKey(ctx)
 	if err != nil {
 		return err
@@ -154,11 +213,7 @@ func (b *Bureau) SetIssuer(ctx context.Context, info vault.IssuerInfo, bin strin
 	if !bytes.Equal(key.Modulus, modulus) || !bytes.Equal(key.Exponent, exponent) || len(info.RID) != 5 {
 		return errors.New("the issuer's certificate is of another key than the token's, or the scheme's RID is missing")
 	}
-	raw, err := json.MarshalIndent(info, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(b.Dir, IssuerFile), append(raw, '\n'), 0o644)
+	return nil
 }
 
 // testScheme is the first of the shipped payment schemes.

@@ -223,10 +223,7 @@ func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *reco
 	if s.PIN.Offset {
 		values.Offset = secrets.Values.Offset
 	}
-	c.Elements, err = payment.Elements(s, card, values, payment.Certificates{
-		CAIndex: p.Issuer.CAIndex, Issuer: p.Issuer.Certificate, IssuerRemainder: p.Issuer.Remainder, IssuerExponent: p.Issuer.Exponent,
-		Static: secrets.Static, ICC: secrets.ICC, ICCRemainder: secrets.ICCRemainder, ICCExponent: secrets.ICCExponent,
-	})
+	c.Elements, err = payment.Elements(s, card, values, p.certificates(s, secrets))
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +240,20 @@ func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *reco
 	return out, nil
 }
 
+// certificates are the issuer's, of RSA or of an elliptic curve, and the card's.
+func (p *Preparer) certificates(s *payment.Scheme, secrets vault.PaymentSecrets) payment.Certificates {
+	if s.Authenticates(payment.XDA) {
+		return payment.Certificates{CAIndex: p.Issuer.ECC.CAIndex, Issuer: p.Issuer.ECC.Certificate, ICC: secrets.ICC}
+	}
+	return payment.Certificates{
+		CAIndex: p.Issuer.CAIndex, Issuer: p.Issuer.Certificate, IssuerRemainder: p.Issuer.Remainder, IssuerExponent: p.Issuer.Exponent,
+		Static: secrets.Static, ICC: secrets.ICC, ICCRemainder: secrets.ICCRemainder, ICCExponent: secrets.ICCExponent,
+	}
+}
+
+// errNoECC: bureau.Bureau checks before that there is what its products need.
+var errNoECC = errors.New("the issuer has no certificate of an elliptic curve key")
+
 func (p *Preparer) paymentSecrets(ctx context.Context, prep store.Preparation, s *payment.Scheme, card payment.Card, im store.Image, mailer uuid.UUID) (vault.PaymentSecrets, error) {
 	req := vault.PaymentSecretsRequest{
 		DataKey: vault.DataKey(prep.Key), AAD: paymentAAD("secrets", im.ID, prep.PersonID, im.Version),
@@ -250,6 +261,12 @@ func (p *Preparer) paymentSecrets(ctx context.Context, prep store.Preparation, s
 		MasterKey: s.Cryptogram.MasterKey, Option: s.Cryptogram.Option, CVK: s.Keys.CVK, PVK: s.Keys.PVK,
 		PINLength: s.PIN.Length, PINMethod: s.PIN.Method, PVKI: s.PIN.PVKI, MailerAAD: MailerAAD(mailer),
 		SDA: s.Authenticates(payment.SDA), DDA: s.Authenticates(payment.DDA), Bits: s.ICCKey.Bits, Exponent: s.ICCKey.Exponent,
+	}
+	if s.Authenticates(payment.XDA) {
+		if p.Issuer.ECC == nil {
+			return vault.PaymentSecrets{}, errNoECC
+		}
+		req.XDA, req.ICCSuite, req.IssuerSuite = true, s.ICCSuite(), p.Issuer.ECC.Suite
 	}
 	if req.DDA {
 		switch key, err := p.Store.TakeICCKey(ctx, s.ICCKey.Bits); {

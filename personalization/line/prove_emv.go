@@ -11,6 +11,7 @@ import (
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/emv"
+	"cardbureau/cardio/emv/ecsdsa"
 	"cardbureau/cardio/emv/oda"
 	"cardbureau/cardio/emv/script"
 	"cardbureau/cardio/tlv"
@@ -150,6 +151,11 @@ func (p *prover) caKeys(rid []byte, index byte) (oda.PublicKey, bool) {
 	return oda.PublicKey{Modulus: i.CAModulus, Exponent: i.CAExponent}, bytes.Equal(rid, i.RID) && index == i.CAIndex
 }
 
+// eccKeys is caKeys for elliptic curves.
+func (p *prover) eccKeys(rid []byte, index byte) (ecsdsa.PublicKey, bool) {
+	return p.line.Issuer.ECCKey(rid, index)
+}
+
 // offline is static and dynamic data authentication, and the PIN's tries.
 func (p *prover) offline(ctx context.Context, app *emv.Application, s *payment.Scheme) error {
 	at := p.line.now()
@@ -206,22 +212,16 @@ func (p *prover) transaction(ctx context.Context, app *emv.Application, s *payme
 	if err != nil {
 		return err
 	}
-	combined := s.Authenticates(payment.CDA)
-	first, sent, err := app.GenerateAC(ctx, emv.ARQC, combined, emv.TagCDOL1, data)
+	how := signature(s)
+	first, sent, err := app.GenerateSigned(ctx, emv.ARQC, how, emv.TagCDOL1, data)
 	if err != nil {
 		return err
 	}
 	if first.Kind() != emv.ARQC {
 		return notProven("the card answers an ARQC request with %s", emv.KindName(first.Kind()))
 	}
-	if combined {
-		key, err := app.ICCKey(p.caKeys, p.line.now())
-		if err != nil {
-			return err
-		}
-		if _, err := app.VerifyCombined(key, &first, data[emv.TagUnpredictable], nil); err != nil {
-			return fmt.Errorf("combined data authentication: %w", err)
-		}
+	if err := p.verify(app, how, &first, data[emv.TagUnpredictable], nil); err != nil {
+		return err
 	}
 	bank := p.image.Bank
 	request := vault.ARQCRequest{
@@ -243,14 +243,55 @@ func (p *prover) transaction(ctx context.Context, app *emv.Application, s *payme
 	if err := app.ExternalAuthenticate(ctx, issuer); err != nil {
 		return fmt.Errorf("the issuer's answer: %w", err)
 	}
-	second, _, err := app.GenerateAC(ctx, emv.TC, false, emv.TagCDOL2, data)
+	if how == emv.SignCDA {
+		how = emv.SignNothing // CDA of the first is enough; XDA is asked for both times (EMV 4.4 Book 2, 12.5.1)
+	}
+	second, sent2, err := app.GenerateSigned(ctx, emv.TC, how, emv.TagCDOL2, data)
 	if err != nil {
 		return err
 	}
 	if second.Kind() != emv.TC {
 		return notProven("the card declines what its issuer has approved")
 	}
+	if err := p.verify(app, how, &second, nil, sent2); err != nil {
+		return err
+	}
 	return p.script(ctx, s, request)
+}
+
+// signature is what cryptograms of a scheme's cards are signed with.
+func signature(s *payment.Scheme) emv.Signature {
+	switch {
+	case s.Authenticates(payment.CDA):
+		return emv.SignCDA
+	case s.Authenticates(payment.XDA):
+		return emv.SignXDA
+	}
+	return emv.SignNothing
+}
+
+// verify checks a cryptogram's signature from the authority's key on; sent2 are the
+// values of CDOL2 for the second, nil for the first.
+func (p *prover) verify(app *emv.Application, how emv.Signature, c *emv.Cryptogram, un, sent2 []byte) error {
+	switch how {
+	case emv.SignCDA:
+		key, err := app.ICCKey(p.caKeys, p.line.now())
+		if err != nil {
+			return err
+		}
+		if _, err := app.VerifyCombined(key, c, un, nil); err != nil {
+			return fmt.Errorf("combined data authentication: %w", err)
+		}
+	case emv.SignXDA:
+		key, err := app.ECCKey(p.eccKeys, p.line.now())
+		if err == nil {
+			err = app.VerifyExtended(key, *c, sent2)
+		}
+		if err != nil {
+			return fmt.Errorf("extended data authentication: %w", err)
+		}
+	}
+	return nil
 }
 
 // script sends the one issuer command that leaves the card as it is: PIN UNBLOCK of

@@ -13,9 +13,9 @@ type Certificates struct {
 	CAIndex         byte
 	Issuer          []byte // tag 90
 	IssuerRemainder []byte // tag 92; nil: none
-	IssuerExponent  []byte // tag 9F32
+	IssuerExponent  []byte // tag 9F32; nil with xda
 	Static          []byte // tag 93, signed static application data; nil without sda
-	ICC             []byte // tag 9F46; nil without dda
+	ICC             []byte // tag 9F46; nil without dda and xda
 	ICCRemainder    []byte // tag 9F48
 	ICCExponent     []byte // tag 9F47
 }
@@ -52,7 +52,9 @@ func signedRecords(s *Scheme, c Card) []record {
 	one = object(one, 0x9F0D, s.ActionCodes.Default)
 	one = object(one, 0x9F0E, s.ActionCodes.Denial)
 	one = object(one, 0x9F0F, s.ActionCodes.Online)
-	one = object(one, 0x9F4A, []byte{0x82})
+	if !s.Authenticates(XDA) { // which has the AIP signed whether a list says so or not
+		one = object(one, 0x9F4A, []byte{0x82})
+	}
 	return []record{{sfi: 2, number: 1, signed: true, data: one}}
 }
 
@@ -74,6 +76,9 @@ func otherRecords(s *Scheme, c Card, chip Verification, track2 []byte) []record 
 // certificateRecords are what a terminal authenticates the card with.
 func certificateRecords(s *Scheme, k Certificates) []record {
 	first := object(nil, 0x8F, []byte{k.CAIndex})
+	if s.Authenticates(XDA) {
+		return numbered([][]byte{first, object(nil, 0x90, k.Issuer), object(nil, 0x9F46, k.ICC)})
+	}
 	first = object(first, 0x9F32, k.IssuerExponent)
 	if len(k.IssuerRemainder) > 0 {
 		first = object(first, 0x92, k.IssuerRemainder)
@@ -90,6 +95,12 @@ func certificateRecords(s *Scheme, k Certificates) []record {
 		last = object(last, 0x9F49, s.DDOL)
 		parts = append(parts, object(nil, 0x9F46, k.ICC), last)
 	}
+	return numbered(parts)
+}
+
+// numbered are the certificates' records. None of them is signed: the ICC
+// certificate cannot be over itself, and each has a signature of its own.
+func numbered(parts [][]byte) []record {
 	out := make([]record, len(parts))
 	for i, p := range parts {
 		out[i] = record{sfi: 3, number: i + 1, data: p}
@@ -99,11 +110,15 @@ func certificateRecords(s *Scheme, k Certificates) []record {
 
 // StaticData is the static data to be authenticated of a card (Book 3, section
 // 10.3): the signed records without their template, and the AIP, which the SDA tag
-// list names.
+// list names. With xda it is the Issuer Certified Card Data: AIP and AID follow the
+// records as data objects, and no PDOL, which a contact card here does not have.
 func StaticData(s *Scheme, c Card) []byte {
 	var out []byte
 	for _, r := range signedRecords(s, c) {
 		out = append(out, r.data...)
+	}
+	if s.Authenticates(XDA) {
+		return object(object(out, 0x82, s.AIP()), 0x9F06, s.AID)
 	}
 	return append(out, s.AIP()...)
 }
@@ -160,6 +175,9 @@ func ElementNames(s *Scheme) (names []string) {
 	if s.Authenticates(DDA) {
 		n += 2
 	}
+	if s.Authenticates(XDA) {
+		n++
+	}
 	for i := 3; i <= n; i++ {
 		names = append(names, fmt.Sprintf("emv.03%02X", i))
 	}
@@ -170,11 +188,15 @@ func ElementNames(s *Scheme) (names []string) {
 }
 
 // SecretNames lists the secrets that a card of the scheme has, as the vault names
-// them: those of the key in its shorter form, by the Chinese remainder theorem.
+// them: those of an RSA key in its shorter form, by the Chinese remainder theorem,
+// and of a key of an elliptic curve its one number.
 func SecretNames(s *Scheme) []string {
 	names := []string{"emv-keys", "emv-dn", "emv-pin-block"}
 	if s.Authenticates(DDA) {
 		names = append(names, "emv-qinv", "emv-dq", "emv-dp", "emv-q", "emv-p")
+	}
+	if s.Authenticates(XDA) {
+		names = append(names, "emv-d")
 	}
 	return names
 }

@@ -15,9 +15,11 @@ import (
 	"cardbureau/cardio/tlv"
 )
 
-func scheme(t testing.TB) *Scheme {
+func scheme(t testing.TB) *Scheme { return schemeOf(t, "sepah") }
+
+func schemeOf(t testing.TB, name string) *Scheme {
 	t.Helper()
-	b, err := os.ReadFile("../../firmware-profiles/payments/sepah.yaml")
+	b, err := os.ReadFile("../../firmware-profiles/payments/" + name + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,10 +175,10 @@ func TestTracks(t *testing.T) {
 // TestElements: the records that AFL and file creation tell of are there, the
 // static data is that of the signed records, and nothing is too long.
 func TestElements(t *testing.T) {
-	for _, how := range [][]string{{"sda", "dda", "cda"}, {"sda"}, {"dda"}} {
+	for _, how := range [][]string{{"sda", "dda", "cda"}, {"sda"}, {"dda"}, {"xda"}} {
 		s := scheme(t)
 		s.Authentication = how
-		s.Contactless = len(how) == 1
+		s.Contactless = len(how) == 1 && how[0] != "xda"
 		k := Certificates{
 			CAIndex: 1, Issuer: make([]byte, 248), IssuerRemainder: make([]byte, 35), IssuerExponent: []byte{1, 0, 1},
 			Static: make([]byte, 247), ICC: make([]byte, 247), ICCExponent: []byte{1, 0, 1},
@@ -215,7 +217,12 @@ func TestElements(t *testing.T) {
 				}
 			}
 		}
-		if static = append(static, gpo[0].Value...); !bytes.Equal(static, StaticData(s, c)) {
+		if how[0] == "xda" { // Book 3, 10.3: data objects, and the AID
+			static = append(static, unhex("82029C00"+"9F0607F0000003641010")...)
+		} else {
+			static = append(static, gpo[0].Value...)
+		}
+		if !bytes.Equal(static, StaticData(s, c)) {
 			t.Errorf("%v: the static data is another", how)
 		}
 	}
@@ -260,6 +267,35 @@ func TestSchemeMistakes(t *testing.T) {
 		if len(found) == 0 || found[0] != path {
 			t.Errorf("%s: found %v", path, found)
 		}
+	}
+}
+
+// TestXDASchemeMistakes: what goes with elliptic curves and what does not.
+func TestXDASchemeMistakes(t *testing.T) {
+	for path, spoil := range map[string]func(*Scheme){
+		"":                     func(*Scheme) {},
+		"$.authentication":     func(s *Scheme) { s.Authentication = []string{"xda", "dda"} },
+		"$.iccKey.curve":       func(s *Scheme) { s.ICCKey.Curve = "P-384" },
+		"$.iccKey.bits":        func(s *Scheme) { s.ICCKey.Bits = 1408 },
+		"$.iccKey.exponent":    func(s *Scheme) { s.ICCKey.Exponent = 3 },
+		"$.ddol":               func(s *Scheme) { s.DDOL = Hex{0x9F, 0x37, 4} },
+		"$.actionCodes.online": func(s *Scheme) { s.ActionCodes.Online[3] = 0xF8 },
+		"$.cvmList.rules[1]":   func(s *Scheme) { s.CVMList.Rules[1] = Hex{0x44, 3} },
+	} {
+		s := schemeOf(t, "sepah-xda")
+		spoil(s)
+		var found []string
+		s.Check(func(p, _ string, _ ...any) { found = append(found, p) })
+		if path == "" && len(found) > 0 || path != "" && (len(found) != 1 || found[0] != path) {
+			t.Errorf("%s: found %v", path, found)
+		}
+	}
+	s := scheme(t)
+	s.ICCKey.Curve = "P-256"
+	var found []string
+	s.Check(func(p, _ string, _ ...any) { found = append(found, p) })
+	if len(found) != 1 || found[0] != "$.iccKey.curve" {
+		t.Errorf("a curve beside RSA: found %v", found)
 	}
 }
 

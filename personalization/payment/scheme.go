@@ -54,13 +54,15 @@ type Scheme struct {
 	// account that the guardian has opened.
 	MinAge int `yaml:"minAge"`
 
-	Authentication []string `yaml:"authentication"` // sda, dda, cda
+	Authentication []string `yaml:"authentication"` // sda, dda, cda; or xda alone
 	CA             struct {
 		Index byte `yaml:"index"` // certification authority public key index, tag 8F
 	} `yaml:"ca"`
 	ICCKey struct {
 		Bits     int `yaml:"bits"`
 		Exponent int `yaml:"exponent"` // 3 or 65537
+		// Curve is P-256 or P-521: of a card with xda, which has no RSA key.
+		Curve string `yaml:"curve"`
 	} `yaml:"iccKey"`
 
 	Cryptogram struct {
@@ -123,33 +125,8 @@ func (s Stripe) has(track int) bool { return slices.Contains(s.Tracks, track) }
 // Written reports whether cards of the scheme have a stripe.
 func (s Stripe) Written() bool { return len(s.Tracks) > 0 }
 
-// Authentications of a scheme, as its file names them.
-const (
-	SDA = "sda"
-	DDA = "dda"
-	CDA = "cda"
-)
-
-// Authenticates reports whether cards offer a way of offline data
-// authentication: sda, dda or cda.
-func (s *Scheme) Authenticates(how string) bool { return slices.Contains(s.Authentication, how) }
-
 // AES reports whether the cards' application keys are AES keys.
 func (s *Scheme) AES() bool { return len(s.Cryptogram.CCI) == 1 && s.Cryptogram.CCI[0] == 0xA6 }
-
-// AIP is the application interchange profile (Book 3, annex C1).
-func (s *Scheme) AIP() []byte {
-	aip := byte(0x10 | 0x08) // cardholder verification, terminal risk management
-	if s.Cryptogram.ARPC != 0 {
-		aip |= 0x04 // issuer authentication by EXTERNAL AUTHENTICATE
-	}
-	for how, bit := range map[string]byte{SDA: 0x40, DDA: 0x20, CDA: 0x01} {
-		if s.Authenticates(how) {
-			aip |= bit
-		}
-	}
-	return []byte{aip, 0x00}
-}
 
 // Check tells every mistake; path is where it stands, as in $.pin.length.
 func (s *Scheme) Check(bad func(path, format string, args ...any)) {
@@ -201,29 +178,7 @@ func (s *Scheme) checkIdentity(bad func(path, format string, args ...any)) {
 }
 
 func (s *Scheme) checkKeys(bad func(path, format string, args ...any)) {
-	for i, how := range s.Authentication {
-		if how != SDA && how != DDA && how != CDA {
-			bad(fmt.Sprintf("$.authentication[%d]", i), "authentication %q is not known: sda, dda and cda are", how)
-		}
-	}
-	if s.Authenticates(CDA) && !s.Authenticates(DDA) {
-		bad("$.authentication", "a card with cda has dda too: terminals without cda would not authenticate it")
-	}
-	if !s.Authenticates(DDA) && !s.Authenticates(SDA) {
-		bad("$.authentication", "a card without offline data authentication could not be proven: list sda, dda and cda")
-	}
-	bits := s.ICCKey.Bits
-	most := 1976 // an ICC certificate under a longer issuer key makes a record of more than 254 bytes (Book 2, annex D1.1)
-	switch {
-	case s.Authenticates(CDA):
-		most = 1640 // GENERATE AC answers in 256 bytes (annex D1.2)
-	}
-	if bits < 1024 || bits > most || bits%8 != 0 {
-		bad("$.iccKey.bits", "the ICC key has 1024 to %d bits with these ways of authentication, a multiple of 8 (EMV Book 2 annex D)", most)
-	}
-	if e := s.ICCKey.Exponent; e != 3 && e != 65537 {
-		bad("$.iccKey.exponent", "an exponent is 3 or 65537")
-	}
+	s.checkAuthentication(bad)
 	c := s.Cryptogram
 	if len(c.CCI) != 1 || c.CCI[0] != 0xA5 && c.CCI[0] != 0xA6 {
 		bad("$.cryptogram.cci", "cci is A5 (3DES) or A6 (AES)")
@@ -266,6 +221,12 @@ func (s *Scheme) checkRisk(bad func(path, format string, args ...any)) {
 		bad("$.cvmList.rules", "list at least one cardholder verification rule")
 	}
 	for path, dol := range map[string]Hex{"$.cdol1": s.CDOL1, "$.cdol2": s.CDOL2, "$.ddol": s.DDOL} {
+		if path == "$.ddol" && s.Authenticates(XDA) {
+			if len(dol) > 0 {
+				bad(path, "a ddol is for dda: a card with xda answers no INTERNAL AUTHENTICATE")
+			}
+			continue
+		}
 		entries, err := parseDOL(dol)
 		if err != nil {
 			bad(path, "%v", err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cardbureau/cardio/apdu"
+	"cardbureau/cardio/emv/ecsdsa"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/payment"
 	"cardbureau/personalization/profile"
@@ -37,6 +38,10 @@ var bankImage = sync.OnceValues(func() (map[string][]byte, map[string][]byte) {
 	if err != nil {
 		panic(err)
 	}
+	ecc, _, err := ecsdsa.GenerateKey(ecsdsa.SuiteP256, rand.Reader)
+	if err != nil {
+		panic(err)
+	}
 	key, err := rsa.GenerateKey(rand.Reader, 1408)
 	if err != nil {
 		panic(err)
@@ -50,7 +55,24 @@ var bankImage = sync.OnceValues(func() (map[string][]byte, map[string][]byte) {
 		"emv-keys": keys, "emv-dn": keys[:16], "emv-pin-block": {0x24, 0x12, 0x34, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF},
 		"emv-p": fill(key.Primes[0]), "emv-q": fill(key.Primes[1]), "emv-dp": fill(key.Precomputed.Dp),
 		"emv-dq": fill(key.Precomputed.Dq), "emv-qinv": fill(key.Precomputed.Qinv),
+		"emv-d": ecc.D,
 	}
+})
+
+// xdaImage is what is open of bankImage on a card with XDA.
+var xdaImage = sync.OnceValue(func() map[string][]byte {
+	set, err := profile.Load(profiles.FS)
+	if err != nil {
+		panic(err)
+	}
+	s := set.Payment(set.Products["identity-bank-xda"])
+	day := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+	card := payment.Card{PAN: "5892100000000016", Sequence: 1, Name: "AHMADI/ALI", Effective: day, Expiry: day.AddDate(5, 0, 0)}
+	open, err := payment.Elements(s, card, payment.Verification{CVV: "327"}, payment.Certificates{CAIndex: 2, Issuer: make([]byte, 117), ICC: make([]byte, 145)})
+	if err != nil {
+		panic(err)
+	}
+	return open
 })
 
 // kcvsDES are the key check values of triple DES keys, one after another.
@@ -93,6 +115,7 @@ func TestInterfaces(t *testing.T) {
 	for name, want := range map[string][2]map[string]apdu.StatusWord{ // over contacts, and over the air
 		"identity-bank":             {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
 		"identity-bank-kmc":         {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
+		"identity-bank-xda":         {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
 		"identity-bank-contactless": {{pse: 0x9000, ppse: 0x9000, app: 0x9000}, {pse: 0x6A82, ppse: 0x9000, app: 0x9000}},
 	} {
 		p := newProduct(t, set, name)

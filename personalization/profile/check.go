@@ -115,7 +115,7 @@ func parseAID(text string) (Hex, error) {
 var elements = []string{
 	"file.binding", "file.card-access", "file.com", "file.sod", "file.services",
 	"secret.emv-keys", "secret.emv-dn", "secret.emv-pin-block", "secret.emv-exponent", "secret.emv-modulus",
-	"secret.emv-qinv", "secret.emv-dq", "secret.emv-dp", "secret.emv-q", "secret.emv-p",
+	"secret.emv-qinv", "secret.emv-dq", "secret.emv-dp", "secret.emv-q", "secret.emv-p", "secret.emv-d",
 	"secret.bac", "secret.pace-mrz", "secret.pace-can", "secret.chip-authentication", "secret.pin", "secret.puk",
 	"secret.pairing-key", "secret.receipt-key",
 	"secret.mrz-document-number", "secret.mrz-birth-date", "secret.mrz-expiry-date",

@@ -127,6 +127,10 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 	case string(app.AID) != string(scheme.AID):
 		c.bad("$.payment", "scheme %s has the AID %s, and applet %s the AID %s: terminals would look for another application", scheme.Name, scheme.AID, app.Name, app.AID)
 	}
+	if p.Contactless && scheme.Authenticates(payment.XDA) {
+		// The certificate is over the PDOL, which only the contactless application has.
+		c.bad("$.contactless", "scheme %s authenticates by xda, and its certificate would not hold for the contactless application", scheme.Name)
+	}
 	made := map[string]bool{}
 	for _, name := range payment.ElementNames(scheme) {
 		made[name] = true

@@ -181,7 +181,14 @@ func newProduct(t testing.TB, set *profile.Set, name string) *product {
 		applets = append(applets, set.Applets[a.Applet])
 	}
 	out := newCard(t, set.ProductChip(p), applets...)
-	if !p.Contactless {
+	if s := set.Payment(p); s != nil && s.Authenticates(payment.XDA) {
+		out.run.Element = func(name string) ([]byte, error) {
+			if b := xdaImage()[name]; b != nil {
+				return b, nil
+			}
+			return elementOf(name)
+		}
+	} else if !p.Contactless {
 		out.run.Element = func(name string) ([]byte, error) {
 			if slices.Contains(payment.ContactlessNames(), name) {
 				return nil, profile.ErrNoElement

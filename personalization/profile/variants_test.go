@@ -33,6 +33,8 @@ func TestBankMistakesAreExplained(t *testing.T) {
 		{"PPSE left out", near, "  - applet: virtual-ppse\n", "", "a contactless product has ppse.9102, and no step writes it"},
 		{"PPSE, and not contactless", near, "contactless: true\n", "", "a step writes ppse.9102, and the product is not contactless"},
 		{"contactless without PPSE", far, "payment: sepah\n", "payment: sepah\ncontactless: true\n", "list one of PPSE before it"},
+		{"contactless with XDA", "products/identity-bank-contactless.yaml", "payment: sepah\n", "payment: sepah-xda\n", "would not hold for the contactless application"},
+		{"RSA's applet with XDA", "products/identity-bank-xda.yaml", "applet: virtual-payment-xda", "applet: virtual-payment", "scheme sepah-xda needs secret.emv-d on the card"},
 		{"contactless without an account", "products/identity.yaml", "chip: virtual-gp\n", "chip: virtual-gp\ncontactless: true\n", "contactless is the bank application's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

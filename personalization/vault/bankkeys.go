@@ -44,10 +44,10 @@ func (s *Service) makeBankKeys(ctx context.Context, in *ProvisionRequest) error 
 	all := []wanted{
 		{RoleBankBinding, ec(hsm.ECSign)}, {RoleBankIntake, ec(hsm.ECAgree)},
 		{RoleBankIBAN, hmac}, {RoleBankPAN, hmac}, {RolePool, sealing}, {RoleMailer, sealing},
-		{RoleEMVIssuer, rsa(emvIssuerBits)},
+		{RoleEMVIssuer, rsa(emvIssuerBits)}, {RoleEMVIssuerECC, hmac},
 	}
 	if in.Development {
-		all = append(all, wanted{RoleBankTest, ec(hsm.ECSign)}, wanted{RoleEMVTestCA, rsa(emvCABits)})
+		all = append(all, wanted{RoleBankTest, ec(hsm.ECSign)}, wanted{RoleEMVTestCA, rsa(emvCABits)}, wanted{RoleEMVTestCAECC, hmac})
 		for _, role := range []string{RoleIMKAC, RoleIMKSMI, RoleIMKSMC, RoleIMKDN} {
 			all = append(all, wanted{role, des}, wanted{role + RoleAES, aes})
 		}
@@ -146,13 +146,18 @@ func (s *Service) issuerInfo(ctx context.Context, in *issuerRequest) (*IssuerInf
 		return nil, err
 	}
 	authority := publicOf(ca)
-	expiry := s.now().UTC().AddDate(testIssuerYears, 0, 0).Format("0106")
+	until := s.now().UTC().AddDate(testIssuerYears, 0, 0)
+	expiry := until.Format("0106")
 	certificate, remainder, err := oda.IssuerCertificate{IIN: in.IIN, Expiry: expiry, Serial: [3]byte{0, 0, 1}, Key: issuer}.Sign(ctx, authority, ca.Private)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
+	ecc, err := s.testECCIssuer(ctx, in, until)
+	if err != nil {
+		return nil, fmt.Errorf("of elliptic curves: %w", err)
+	}
 	return &IssuerInfo{
-		RID: in.RID, CAIndex: emvCAIndex, CAModulus: authority.Modulus, CAExponent: authority.Exponent,
+		ECC: ecc, RID: in.RID, CAIndex: emvCAIndex, CAModulus: authority.Modulus, CAExponent: authority.Exponent,
 		Certificate: certificate, Remainder: remainder, Exponent: issuer.Exponent, Expires: expiry,
 	}, nil
 }
@@ -172,8 +177,8 @@ func (c *Client) IssuerKey(ctx context.Context) (modulus, exponent []byte, err e
 	return out.CAModulus, out.CAExponent, err
 }
 
-// TestIssuer has the test authority certify the issuer's RSA key: what a scheme's
-// authority does for a bank. Development only.
+// TestIssuer has the test authorities certify the issuer's keys, of RSA and of an
+// elliptic curve: what a scheme's authority does for a bank. Development only.
 func (c *Client) TestIssuer(ctx context.Context, rid []byte, iin string) (IssuerInfo, error) {
 	out, _, err := call[IssuerInfo](ctx, c, methodTestIssuer, issuerRequest{rid, iin})
 	return out, err

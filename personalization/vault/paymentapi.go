@@ -1,24 +1,31 @@
 package vault
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
+
+	"cardbureau/cardio/emv/ecsdsa"
 )
 
 // Roles of the bank's keys.
 const (
-	RoleIMKAC        = "imk.ac"       // issuer master key of application cryptograms, 3DES of two parts; with "-aes" AES-128
-	RoleIMKSMI       = "imk.smi"      // of script MACs
-	RoleIMKSMC       = "imk.smc"      // of script confidentiality
-	RoleIMKDN        = "imk.dn"       // of ICC dynamic numbers
-	RoleAES          = "-aes"         // ends the roles of those that are AES keys
-	RoleCVK          = "cvk"          // card verification key, A ‖ B
-	RoleCVKLeft      = "cvk.left"     // its first part twice, with which the token does single DES
-	RoleKMC          = "kmc"          // master of the keys by which payment applications are personalized (EMV CPS), 3DES of two parts
-	RolePVK          = "pvk"          // PIN verification key, of PVV and offset
-	RoleZPK          = "zpk"          // zone PIN key with the bank's host
-	RoleEMVIssuer    = "emv.issuer"   // the issuer's RSA key
-	RoleEMVTestCA    = "emv.ca.test"  // a certification authority for development only
+	RoleIMKAC     = "imk.ac"      // issuer master key of application cryptograms, 3DES of two parts; with "-aes" AES-128
+	RoleIMKSMI    = "imk.smi"     // of script MACs
+	RoleIMKSMC    = "imk.smc"     // of script confidentiality
+	RoleIMKDN     = "imk.dn"      // of ICC dynamic numbers
+	RoleAES       = "-aes"        // ends the roles of those that are AES keys
+	RoleCVK       = "cvk"         // card verification key, A ‖ B
+	RoleCVKLeft   = "cvk.left"    // its first part twice, with which the token does single DES
+	RoleKMC       = "kmc"         // master of the keys by which payment applications are personalized (EMV CPS), 3DES of two parts
+	RolePVK       = "pvk"         // PIN verification key, of PVV and offset
+	RoleZPK       = "zpk"         // zone PIN key with the bank's host
+	RoleEMVIssuer = "emv.issuer"  // the issuer's RSA key
+	RoleEMVTestCA = "emv.ca.test" // a certification authority for development only
+	// RoleEMVIssuerECC and RoleEMVTestCAECC are HMAC keys of which the EC-SDSA keys of
+	// the issuer and of a test authority are derived, for each signature anew.
+	RoleEMVIssuerECC = "emv.issuer.ecc"
+	RoleEMVTestCAECC = "emv.ca.test.ecc"
 	RoleBankBinding  = "bank.binding" // signs bindings and lists of PANs, EC P-256
 	RoleBankIBAN     = "bank.iban"    // HMAC
 	RoleBankPAN      = "bank.pan"     // HMAC
@@ -30,6 +37,7 @@ const (
 	emvCABits        = 1984
 	emvExponent      = 65537
 	emvCAIndex       = 1
+	emvCAIndexECC    = 2
 	bindingCOSE      = "Signature1"
 	bindingTokenType = "cardbureau-binding+jwt"
 )
@@ -47,6 +55,7 @@ const (
 	SecretEMVDP       = "emv-dp"
 	SecretEMVQ        = "emv-q"
 	SecretEMVP        = "emv-p"
+	SecretEMVScalar   = "emv-d" // private key of an elliptic curve, 32 or 66 bytes
 	SecretEMVModulus  = "emv-modulus"
 	SecretEMVExponent = "emv-exponent"
 
@@ -64,6 +73,29 @@ type IssuerInfo struct {
 	Remainder   []byte `json:"remainder"`   // tag 92
 	Exponent    []byte `json:"exponent"`    // tag 9F32
 	Expires     string `json:"expires"`     // of the certificate, MMYY
+
+	ECC *ECCIssuer `json:"ecc,omitempty"` // for extended data authentication; nil: cannot be issued
+}
+
+// ECCIssuer is IssuerInfo of the issuer's key of an elliptic curve.
+type ECCIssuer struct {
+	RID         []byte       `json:"rid"` // 5 bytes
+	CAIndex     byte         `json:"caIndex"`
+	CASuite     ecsdsa.Suite `json:"caSuite"`     // signature algorithm suite indicator of the authority's key
+	CAKey       []byte       `json:"caKey"`       // its x-coordinate
+	Suite       ecsdsa.Suite `json:"suite"`       // of the issuer's key
+	Certificate []byte       `json:"certificate"` // tag 90
+	Expires     string       `json:"expires"`     // the certificate's last day, YYYYMMDD
+}
+
+// ECCKey finds the authority's key of elliptic curves, as terminals do: by RID, 5
+// bytes, and index.
+func (i IssuerInfo) ECCKey(rid []byte, index byte) (ecsdsa.PublicKey, bool) {
+	e := i.ECC
+	if e == nil || !bytes.Equal(rid, e.RID) || index != e.CAIndex {
+		return ecsdsa.PublicKey{}, false
+	}
+	return ecsdsa.PublicKey{Suite: e.CASuite, X: e.CAKey}, true
 }
 
 // ICCKey is a card's RSA key before it has a card: sealed under the pool's key.
@@ -83,7 +115,8 @@ type PaymentSecretsRequest struct {
 	Sequence    byte   // PAN sequence number
 	Expiry      string // YYMM, as on the stripe
 	ServiceCode string
-	// StaticData is the static data to be authenticated.
+	// StaticData is the static data to be authenticated; with XDA the Issuer Certified
+	// Card Data.
 	StaticData []byte
 
 	MasterKey string // version of the issuer's master keys
@@ -100,6 +133,11 @@ type PaymentSecretsRequest struct {
 	Key      ICCKey // of the pool; without Sealed one is made now
 	Bits     int
 	Exponent int
+
+	// XDA has a card's key made on the curve of ICCSuite and certified with the
+	// issuer's key of IssuerSuite.
+	XDA                   bool
+	ICCSuite, IssuerSuite ecsdsa.Suite
 }
 
 // PaymentSecrets are a card's.
@@ -109,7 +147,7 @@ type PaymentSecrets struct {
 	Values Verification
 
 	Static       []byte // signed static application data; nil without SDA
-	ICC          []byte // certificate; nil without DDA
+	ICC          []byte // certificate; nil without DDA and XDA
 	ICCRemainder []byte
 	ICCExponent  []byte
 }

@@ -141,6 +141,12 @@ func weakPIN(pin []byte) bool {
 
 // addSignatures takes the card's RSA key, or makes one, and has the issuer sign.
 func (s *Service) addSignatures(ctx context.Context, e elements, in *PaymentSecretsRequest, out *PaymentSecrets) error {
+	if in.XDA {
+		if in.SDA || in.DDA {
+			return fmt.Errorf("%w: a card's keys are of RSA or of elliptic curves", ErrRequest)
+		}
+		return s.addXDA(ctx, e, in, out)
+	}
 	if !in.SDA && !in.DDA {
 		return nil
 	}

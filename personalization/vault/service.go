@@ -78,6 +78,7 @@ func (s *Service) Server() *agent.Server {
 	register(s, srv, methodProtectScript, s.protectScript)
 	register(s, srv, methodTranslatePIN, s.translatePIN)
 	register(s, srv, methodTestIssuer, s.issuerInfo)
+	register(s, srv, methodIssuerECC, s.issuerECC)
 	register(s, srv, methodBankDigest, s.bankDigest)
 	register(s, srv, methodSignBinding, s.signBinding)
 	register(s, srv, methodBankJWK, s.bankJWK)

@@ -33,6 +33,7 @@ const (
 
 	methodImportComponents  = "import-components"
 	methodIssuerKey         = "issuer-key"
+	methodIssuerECC         = "issuer-ecc"
 	methodRevealPANs        = "reveal-pans"
 	methodKeyBlock          = "key-block"
 	methodNewICCKeys        = "new-icc-keys"

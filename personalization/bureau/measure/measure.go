@@ -207,6 +207,9 @@ func (r *run) measure(ctx context.Context) (*Result, error) {
 // bank fills the pool of keys ahead.
 func (r *run) bank(ctx context.Context) error {
 	for _, s := range r.b.Schemes() {
+		if s.Authenticates(payment.XDA) {
+			continue
+		}
 		if r.o.Bits > 0 {
 			s.ICCKey.Bits = r.o.Bits
 			if r.o.Bits > 1640 { // GENERATE AC answers in 256 bytes (EMV Book 2, annex D1.2)

@@ -60,7 +60,7 @@ func decode(b []byte) (s Subscriber, err error) {
 		rest = rest[5:]
 	}
 	next := func() (k aka.Secret) {
-		if rest == nil || len(rest) == 0 || int(rest[0]) > len(rest)-1 {
+		if len(rest) == 0 || int(rest[0]) > len(rest)-1 {
 			rest = nil
 			return nil
 		}

@@ -94,6 +94,9 @@ func TestOddLengths(t *testing.T) {
 			t.Errorf("EF.IMSI %s: %v", ef, err)
 		}
 	}
+	if _, err := uicc.DecodeIMSI(unhex(t, "ffffffffffffffffff")); !errors.Is(err, uicc.ErrNoSubscription) {
+		t.Errorf("a blank: %v", err)
+	}
 	if !uicc.Luhn("8988211000000430010") || uicc.Luhn("8988211000000430011") || uicc.Luhn("0x0") {
 		t.Error("check digits")
 	}

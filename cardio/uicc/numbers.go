@@ -96,9 +96,15 @@ func Luhn(digits string) bool {
 // imsiSize is EF.IMSI's: a length and 8 bytes (TS 31.102 clause 4.2.2).
 const imsiSize = 9
 
-// DecodeIMSI reads EF.IMSI.
+// ErrNoSubscription: EF.IMSI is as the maker left it. It is ErrMalformed too.
+var ErrNoSubscription = fmt.Errorf("%w: EF.IMSI is empty; the SIM is a blank that was not programmed", ErrMalformed)
+
+// DecodeIMSI reads EF.IMSI; [ErrNoSubscription] for one that was never written.
 func DecodeIMSI(b []byte) (string, error) {
 	bad := fmt.Errorf("%w: EF.IMSI", ErrMalformed)
+	if len(b) == imsiSize && filled(b) {
+		return "", ErrNoSubscription
+	}
 	if len(b) != imsiSize || b[0] < 4 || b[0] > 8 || b[1]&0x07 != 0x01 {
 		return "", bad
 	}

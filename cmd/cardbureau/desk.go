@@ -44,21 +44,34 @@ func secondPerson(ctx context.Context, b *bureau.Bureau, name string) (uuid.UUID
 func onCard(number string, err error) error {
 	what := map[error]string{
 		store.ErrNotFound:     "no issued card has this number",
-		store.ErrWrongState:   "its state does not allow this: cardbureau desk stock lists what is at the office",
+		store.ErrWrongState:   "its state does not allow this: it was not handed over yet, or is blocked, revoked, or in use already; cardbureau desk stock lists what lies at the office",
 		store.ErrNotReceived:  "no office has received it: run cardbureau desk receive first",
 		store.ErrOtherOffice:  "it is meant for another office: give --moved if it follows its holder here",
-		store.ErrTooManyTries: "too many visits were refused today: come back tomorrow, or ask the bureau",
+		store.ErrTooManyTries: "too many visits were refused today: come back tomorrow, or ask the bureau; cardbureau desk unblock-pin works if the PIN was the reason",
 		store.ErrNotByHolder:  "its holder did not block it: only who suspended it lifts that",
 		store.ErrTwoPeople:    "this takes a second person: name one with --second",
 		store.ErrAlready:      "this was done before",
 	}
 	for known, sentence := range what {
 		if errors.Is(err, known) {
+			if err.Error() == known.Error() {
+				return explained{fmt.Sprintf("card %s: %s", number, sentence), err}
+			}
 			return fmt.Errorf("card %s: %s: %w", number, sentence, err)
 		}
 	}
 	return fmt.Errorf("card %s: %w", number, err)
 }
+
+// explained is an error in words that say all that its cause does.
+type explained struct {
+	sentence string
+	cause    error
+}
+
+func (e explained) Error() string { return e.sentence }
+
+func (e explained) Unwrap() error { return e.cause }
 
 // deskAnswer is what a desk command says of a card.
 type deskAnswer struct {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/lds"
 	"cardbureau/cardio/pcsc"
 	"cardbureau/cardio/uicc"
@@ -65,6 +66,9 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer both.close()
+	if err := both.inPlace(ctx); err != nil {
+		return err
+	}
 	v, err := d.Open(ctx, c.Number, store.VisitPair, actor)
 	if err != nil {
 		return onCard(c.Number, err)
@@ -90,6 +94,9 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 	p := &pairer{deskPair: c, bureau: b, visit: v, entry: &onePIN{PINEntry: entry}, pad: pad, both: both, actor: actor}
 	defer p.entry.forget()
 	out, err := p.pair(ctx, pc)
+	if out == nil && errors.Is(err, apdu.ErrInDoubt) {
+		err = fmt.Errorf("a card was taken out, or does not answer; nothing is paired: put both in and begin again: %w", err)
+	}
 	if err != nil {
 		err = onCard(c.Number, err)
 	}
@@ -152,6 +159,16 @@ func (c deskPair) readers(ctx context.Context, pc *pcsc.Context) (*twoReaders, e
 	}
 	t.done = append(t.done, done)
 	return t, nil
+}
+
+// inPlace asks whether the SIM's reader has a SIM, before the visit begins: an identity
+// card in its stead leaves the SIM to be taken for a forged card, which is kept and
+// counts as a refusal.
+func (t *twoReaders) inPlace(ctx context.Context) error {
+	if _, err := uicc.Open(ctx, t.sim); err != nil {
+		return fmt.Errorf("no SIM answers in %s: identity card and SIM may be in each other's reader: --reader names the identity card's: %w", t.sim.Reader(), err)
+	}
+	return t.sim.Reset(ctx, true)
 }
 
 // onePIN asks the holder once and remembers, for the steps of one visit.

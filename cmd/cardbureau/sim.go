@@ -144,7 +144,7 @@ type simCheck struct {
 
 func (simCheck) Example() string { return "cardbureau sim check 00042.out" }
 
-func (c simCheck) Run(context.Context, *globals) error {
+func (c simCheck) Run(_ context.Context, g *globals) error {
 	f, err := os.Open(c.File)
 	if err != nil {
 		return err
@@ -157,6 +157,9 @@ func (c simCheck) Run(context.Context, *globals) error {
 	s, err := opfile.Check(f, kind)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	if g.JSON {
+		return printJSON(map[string]any{"batch": s.Header.Batch, "sims": s.Header.Quantity})
 	}
 	fmt.Printf("%s: batch %s, %d SIMs, no mistake\n", c.File, s.Header.Batch, s.Header.Quantity)
 	return nil
@@ -177,11 +180,22 @@ func (c simPlan) Run(ctx context.Context, g *globals) error {
 	return withPairing(ctx, g, c.Operator, func(_ *bureau.Bureau, s *pairing.Service, a store.Actor) error {
 		p, err := s.TakePlan(ctx, text, a)
 		if err != nil {
-			return fmt.Errorf("%s: %w", c.File, err)
+			return onPlan(c.File, err)
+		}
+		if g.JSON {
+			return printJSON(map[string]any{"serial": p.Serial, "notBefore": p.NotBefore.UTC(), "notAfter": p.NotAfter.UTC(), "operators": slices.Sorted(maps.Keys(p.Operators))})
 		}
 		fmt.Printf("Plan %d is in force from %s to %s, %d operators\n", p.Serial, p.NotBefore.Format(time.DateOnly), p.NotAfter.Format(time.DateOnly), len(p.Operators))
 		return nil
 	})
+}
+
+// onPlan explains why a plan was not taken in.
+func onPlan(file string, err error) error {
+	if errors.Is(err, store.ErrStale) {
+		return fmt.Errorf("%s: a plan of this serial or a later one was taken in already: give the new one a higher serial", file)
+	}
+	return fmt.Errorf("%s: %w", file, err)
 }
 
 // withPairing opens the bureau and its pairing.

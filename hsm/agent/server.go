@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -174,6 +175,7 @@ func (s *Server) serveConn(ctx context.Context, c *net.UnixConn) {
 	var mu sync.Mutex
 	running := make(map[uint64]context.CancelFunc)
 	out := &writer{c: c}
+	work := hands{done: ctx.Done(), all: &calls, free: make(chan func())}
 	for {
 		m, behind, err := readMessage(c)
 		if err != nil {
@@ -195,9 +197,7 @@ func (s *Server) serveConn(ctx context.Context, c *net.UnixConn) {
 		mu.Lock()
 		running[m.ID] = cancelCall
 		mu.Unlock()
-		calls.Add(1)
-		go func() {
-			defer calls.Done()
+		work.do(func() {
 			answer, body := s.call(callCtx, &m)
 			giveBack(behind)
 			mu.Lock()
@@ -208,8 +208,47 @@ func (s *Server) serveConn(ctx context.Context, c *net.UnixConn) {
 				c.Close()
 			}
 			giveBack(body)
-		}()
+		})
 	}
+}
+
+// idleHands is how many goroutines of a connection wait for its next call.
+const idleHands = 8
+
+// hands carries out a connection's calls. A goroutine that has made one takes the
+// next: a new one would grow its stack again with every call, for the way into
+// the module is deep.
+type hands struct {
+	done <-chan struct{}
+	all  *sync.WaitGroup
+	free chan func() // what an idle goroutine takes
+	idle atomic.Int32
+}
+
+// do starts f at once, on an idle goroutine or a new one.
+func (h *hands) do(f func()) {
+	select {
+	case h.free <- f:
+		return
+	default:
+	}
+	h.all.Add(1)
+	go func() {
+		defer h.all.Done()
+		for {
+			f()
+			if h.idle.Add(1) > idleHands {
+				h.idle.Add(-1)
+				return
+			}
+			select {
+			case f = <-h.free:
+				h.idle.Add(-1)
+			case <-h.done:
+				return
+			}
+		}
+	}()
 }
 
 // reply sends an answer, or an error in its place where it is too long: its

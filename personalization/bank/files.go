@@ -74,7 +74,8 @@ func (s *Service) write(ctx context.Context, w io.Writer, f bankfile.File, forma
 	return info, err
 }
 
-// IssuingResult writes what was issued on a day (UTC).
+// IssuingResult writes what was issued on a day (UTC), whether the account had a card
+// before or not, and what the bank took back on it.
 func (s *Service) IssuingResult(ctx context.Context, w io.Writer, day time.Time, format bankfile.Format, by store.Actor) (bankfile.Info, error) {
 	day = day.UTC().Truncate(24 * time.Hour)
 	h, _, err := s.header(ctx, bankfile.KindIssuing, day)
@@ -102,14 +103,18 @@ func (s *Service) IssuingResult(ctx context.Context, w io.Writer, day time.Time,
 		var a payment.Account
 		err := cbor.Unmarshal(opened[i], &a)
 		clear(opened[i])
-		scheme := s.Profiles.Payments[r.Scheme]
-		if err != nil || scheme == nil {
-			return bankfile.Info{}, fmt.Errorf("record %d of the day: its account or scheme is not known", i+1)
+		row := bankfile.Issue{IBAN: a.IBAN, Status: bankfile.Status(r.Status), Date: r.At.UTC().Truncate(24 * time.Hour)}
+		if r.Expires != nil {
+			scheme := s.Profiles.Payments[r.Scheme]
+			if scheme == nil {
+				return bankfile.Info{}, fmt.Errorf("record %d of the day: its scheme is not known", i+1)
+			}
+			row.Token, row.First6, row.Last4, row.Sequence, row.Expiry = r.Token, scheme.BIN[:6], r.Last4, uint64(r.Sequence), *r.Expires
 		}
-		f.Rows = append(f.Rows, bankfile.Issue{
-			Token: r.Token, First6: scheme.BIN[:6], Last4: r.Last4, Sequence: uint64(r.Sequence), IBAN: a.IBAN,
-			Expiry: r.Expires, Status: bankfile.Issued, Date: r.Made.UTC().Truncate(24 * time.Hour),
-		})
+		if err != nil {
+			return bankfile.Info{}, fmt.Errorf("record %d of the day: its account is not known", i+1)
+		}
+		f.Rows = append(f.Rows, row)
 	}
 	return s.write(ctx, w, f, format, h, noted{}, by)
 }

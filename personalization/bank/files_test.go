@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"cardbureau/personalization/payment/bankfile"
+	"cardbureau/personalization/vault"
 )
 
 // acknowledgement is the bank's next answer to a file.
@@ -50,9 +52,26 @@ func TestFiles(t *testing.T) {
 			t.Error("a card is not in the file, or its PAN is")
 		}
 	}
-	day, err := time.Parse(time.DateOnly, "2001-01-01")
+	again, back := c.issue(9201), c.withdrawn(9203)
+	buf.Reset()
+	_, err = c.IssuingResult(c.ctx, &buf, time.Now(), bankfile.CSV, c.ali)
 	c.must(err)
-	if none, err := c.IssuingResult(c.ctx, &bytes.Buffer{}, day, bankfile.Fixed, c.ali); err != nil || none.Records != 0 || none.Sequence != sent.Sequence+1 {
+	day, _, err := bankfile.As[*bankfile.Issuing](bytes.NewReader(buf.Bytes()))
+	c.must(err)
+	for _, want := range []bankfile.Issue{
+		{Token: cards[0].token, IBAN: cards[0].iban, Status: bankfile.Issued},
+		{Token: again.token, IBAN: again.iban, Status: bankfile.Replaced}, // the account's second card
+		{IBAN: back, Status: bankfile.Withdrawn},
+	} {
+		if !slices.ContainsFunc(day.Rows, func(r bankfile.Issue) bool {
+			return bytes.Equal(r.Token, want.Token) && r.IBAN == want.IBAN && r.Status == want.Status
+		}) {
+			t.Errorf("no record says %s of its account", want.Status)
+		}
+	}
+	past, err := time.Parse(time.DateOnly, "2001-01-01")
+	c.must(err)
+	if none, err := c.IssuingResult(c.ctx, &bytes.Buffer{}, past, bankfile.Fixed, c.ali); err != nil || none.Records != 0 || none.Sequence != sent.Sequence+2 {
 		t.Errorf("a day without cards: %+v, %v", none, err)
 	}
 	if sent.Records < 2 {
@@ -114,6 +133,12 @@ func TestPANs(t *testing.T) {
 	own, err := key.MarshalJSON()
 	c.must(err)
 	program, jwk := write("open.py", code[1]), write("own.jwk", own)
+	signer, err := c.Vault.BankJWK(c.ctx, vault.BindingKID)
+	c.must(err)
+	jwks := write("bank-jwks.json", fmt.Appendf(nil, `{"keys": [%s]}`, signer))
+	other, err := json.Marshal(jose.JSONWebKey{Key: c.sign.Public(), KeyID: vault.BindingKID})
+	c.must(err)
+	others := write("other-jwks.json", fmt.Appendf(nil, `{"keys": [%s]}`, other))
 
 	var previous string
 	for want := 1; want <= 2; want++ {
@@ -123,7 +148,7 @@ func TestPANs(t *testing.T) {
 			t.Errorf("the same day again: list %d, %v", n, err)
 		}
 		c.issue(9301 + want) // the next list has one more
-		out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list))).Output()
+		out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list)), jwks).Output()
 		c.must(err)
 		var got struct {
 			Kind, Previous string
@@ -144,6 +169,9 @@ func TestPANs(t *testing.T) {
 		if !found || strings.Contains(list, string(m.pan)) {
 			t.Errorf("list %d lacks the card, or shows its PAN", want)
 		}
+		if out, err := exec.Command("/usr/bin/python3", program, jwk, write("list.jwe", []byte(list)), others).CombinedOutput(); err == nil || !strings.Contains(string(out), "InvalidSignature") {
+			t.Errorf("signed by another: %v, %s", err, out)
+		}
 		previous = digestOf(list)
 		if want == 2 {
 			continue
@@ -156,7 +184,7 @@ func TestPANs(t *testing.T) {
 			if bad[i] = 'A'; list[i] == 'A' {
 				bad[i] = 'B'
 			}
-			if out, err := exec.Command("/usr/bin/python3", program, jwk, write("bad.jwe", bad)).Output(); err == nil {
+			if out, err := exec.Command("/usr/bin/python3", program, jwk, write("bad.jwe", bad), jwks).Output(); err == nil {
 				t.Errorf("part %d altered: %s", at, out)
 			}
 		}

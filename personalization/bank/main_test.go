@@ -172,6 +172,18 @@ type made struct {
 	iban  string
 }
 
+// withdrawn assigns an account and takes it back; it returns the IBAN.
+func (c *counter) withdrawn(n int) string {
+	c.t.Helper()
+	order, _ := c.waiting()
+	a, ref := c.account(n), "back "+order.String()
+	c.one(c.Assign(c.ctx, []Assignment{{Reference: ref, OrderID: order.String(), Account: a}}, "api", c.ali))
+	if got := c.one(c.Withdraw(c.ctx, []Withdrawal{{ref, "closed"}}, c.ali)); got.Status != Done {
+		c.t.Fatalf("%+v", got)
+	}
+	return a.IBAN
+}
+
 // issue gives an order an account and takes it through preparation and line, without a
 // chip: the database does what it does for a real one.
 func (c *counter) issue(n int) (out made) {

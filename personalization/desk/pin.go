@@ -182,9 +182,19 @@ func (v *Visit) pinError(ctx context.Context, err error) error {
 	var wrong *lds.PINError
 	var sw apdu.StatusWord
 	if errors.As(err, &wrong) || errors.Is(err, lds.ErrPINBlocked) || errors.As(err, &sw) {
-		return v.refuse(ctx, refused(CodePIN, err))
+		return v.refuse(ctx, refusedPIN(v.row.Kind, err))
 	}
 	return err
+}
+
+// refusedPIN says what helps where the holder's own PIN is blocked. Visits that set one
+// find the unblocking key blocked, for which there is no such help.
+func refusedPIN(kind store.VisitKind, cause error) *RefusedError {
+	r := refused(CodePIN, cause)
+	if errors.Is(cause, lds.ErrPINBlocked) && (kind == store.VisitPair || kind == store.VisitUnblock) {
+		r.Sentence = "The PIN is blocked: desk unblock-pin lets the holder set a new one."
+	}
+	return r
 }
 
 // hidden reads what only the holder's own PIN opens and compares it with what DG13

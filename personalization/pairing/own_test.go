@@ -101,9 +101,11 @@ func TestOwnCentre(t *testing.T) {
 	d.nothing(r.Card, out, house.mci, lifecycle.Revoked, "sim-response")
 	r = d.request(d.card(), newHolder(t), newSIM(t, house.mci), house.mci, n+2)
 	r.Own = true
-	if _, err := d.Run(ctx, r); !errors.Is(err, pairing.ErrNotOwn) {
+	out, err = d.Run(ctx, r)
+	if !errors.Is(err, pairing.ErrNotOwn) {
 		t.Errorf("a SIM of the operator's own: %v", err)
 	}
+	d.nothing(r.Card, out, house.mci, lifecycle.Revoked, "no-sim-keys")
 }
 
 // lying is a SIM whose response is wrong.

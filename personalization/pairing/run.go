@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/statement"
@@ -301,6 +302,9 @@ var reasons = []struct {
 	{ErrNoAnswer, "sim-silent"},
 	{uicc.ErrMAC, "sim-key"},
 	{ErrOperatorRefused, "operator-refused"},
+	{ErrNotOwn, "no-sim-keys"},
+	{uicc.ErrNoSubscription, "sim-blank"},
+	{apdu.ErrInDoubt, "card-removed"}, // seen by the command that it cut short before the reader told
 }
 
 // end is the state and the code of a failure.

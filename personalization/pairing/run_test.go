@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/pairing/simoperator"
@@ -161,6 +162,9 @@ func TestRefusals(t *testing.T) {
 		"SIM taken out": {func(_ *desk, r *pairing.Request, _ *holder, s *sim, _ *simoperator.Operator) {
 			s.before = func() error { r.Session.Removed("reader b"); return broken }
 		}, pairing.ErrRemoved, lifecycle.Revoked, "card-removed"},
+		"a line that dies before the reader tells": {func(_ *desk, _ *pairing.Request, _ *holder, s *sim, _ *simoperator.Operator) {
+			s.before = func() error { return apdu.ErrInDoubt }
+		}, apdu.ErrInDoubt, lifecycle.Revoked, "card-removed"},
 		"SIM exchanged": {func(d *desk, r *pairing.Request, _ *holder, s *sim, o *simoperator.Operator) {
 			s.before = func() error { s.SIM.ICCID = newSIM(d.t, o).SIM.ICCID; return nil }
 		}, pairing.ErrWrongSIM, lifecycle.Revoked, "wrong-sim"},

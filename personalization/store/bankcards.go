@@ -97,8 +97,9 @@ func (s *Store) Outbox(ctx context.Context, after int64, limit int) ([]BankEvent
 		"SELECT seq, type, ref, pan_token, pan_sequence, status_index, at FROM outbox($1, $2)", after, limit)
 }
 
-// BankIssue is one card issued on a day.
+// BankIssue is what became of one account on a day.
 type BankIssue struct {
+	Status        string // issued, replaced, withdrawn; the last has no card
 	Token         []byte
 	Sequence      int16
 	Last4         string
@@ -107,15 +108,16 @@ type BankIssue struct {
 	PersonID      uuid.UUID
 	Epoch         string
 	Wrapped       []byte
-	Expires       time.Time
-	Made          time.Time
+	Expires       *time.Time // nil: no card
+	At            time.Time
 	Scheme        string
 }
 
-// BankDay lists the cards that were issued on a day (UTC).
+// BankDay lists the cards that were issued on a day (UTC), and the accounts that
+// were taken back on it.
 func (s *Store) BankDay(ctx context.Context, day time.Time) ([]BankIssue, error) {
 	return list(ctx, s.bank, "reading a day", pgx.RowToStructByPos[BankIssue],
-		"SELECT token, sequence, last4, iban_sealed, assignment, person_id, epoch, wrapped, expires_on, made_at, scheme FROM bank_day($1)", day.Format(time.DateOnly))
+		"SELECT status, token, sequence, last4, iban_sealed, assignment, person_id, epoch, wrapped, expires_on, at, scheme FROM bank_day($1)", day.Format(time.DateOnly))
 }
 
 // BankPAN is the sealed PAN of one card issued on a day.

@@ -19,7 +19,7 @@ const (
 	RoleZPK          = "zpk"          // zone PIN key with the bank's host
 	RoleEMVIssuer    = "emv.issuer"   // the issuer's RSA key
 	RoleEMVTestCA    = "emv.ca.test"  // a certification authority for development only
-	RoleBankBinding  = "bank.binding" // signs bindings, EC P-256
+	RoleBankBinding  = "bank.binding" // signs bindings and lists of PANs, EC P-256
 	RoleBankIBAN     = "bank.iban"    // HMAC
 	RoleBankPAN      = "bank.pan"     // HMAC
 	RoleBankIntake   = "bank.intake"  // the bank's messages are encrypted to it, EC P-256

@@ -56,11 +56,29 @@ func (s *Service) revealPANs(ctx context.Context, in *pansRequest) (*textReply, 
 		return nil, err
 	}
 	defer clear(plain)
-	return encryptTo(&to, "bank-pans+json", plain)
+	// Enciphering proves nothing of who did it: the bureau signs what is inside.
+	header, err := json.Marshal(map[string]string{"alg": "ES256", "kid": BindingKID, "typ": pansTokenType})
+	if err != nil {
+		return nil, err
+	}
+	jws := make([]byte, 0, b64.EncodedLen(len(header))+b64.EncodedLen(len(plain))+96)
+	defer func() { clear(jws[:cap(jws)]) }()
+	jws = append(b64.AppendEncode(jws, header), '.')
+	jws = b64.AppendEncode(jws, plain)
+	signed, err := s.signWith(ctx, RoleBankBinding, jws)
+	if err != nil {
+		return nil, err
+	}
+	jws = b64.AppendEncode(append(jws, '.'), signed.Data)
+	return encryptTo(&to, pansTokenType, jws)
 }
 
+// pansTokenType is the typ of a list of PANs, and the cty of the JWE around it.
+const pansTokenType = "bank-pans+jws"
+
 // RevealPANs opens PANs and enciphers them to the bank's public key, a JWK on P-256
-// with use enc: a compact JWE around JSON with the header's members and cards.
+// with use enc: a compact JWE around a compact JWS by BindingKID, of JSON with the
+// header's members and cards.
 func (c *Client) RevealPANs(ctx context.Context, header map[string]any, items []SealedPAN, recipient []byte) (string, error) {
 	out, _, err := call[textReply](ctx, c, methodRevealPANs, pansRequest{header, items, recipient})
 	return out.Text, err

@@ -218,6 +218,16 @@ func TestBlank(t *testing.T) {
 	h.table([2]string{"00880081" + "22" + strings.Repeat("10", 34), "6985"})
 }
 
+// TestRuleOfNoKey: a rule that asks for a key which the card has not is never met.
+func TestRuleOfNoKey(t *testing.T) {
+	h := newHost(t, example())
+	h.usim()
+	h.ok(adm1Usual, "00A4000C026F06", "00DC010430"+"8001019000"+"80011AA40683010B950108"+strings.Repeat("FF", arrRecord-16))
+	h.table([][2]string{
+		{"00A4000C026F46", "9000"}, {"00D6000001" + "01", "6982"}, {"00B0000001", "019000"},
+	}...)
+}
+
 // TestSecretsDoNotPrint: a profile shows no secret.
 func TestSecretsDoNotPrint(t *testing.T) {
 	if s := Secret("12345678"); s.String() != redacted || s.LogValue().String() != redacted {

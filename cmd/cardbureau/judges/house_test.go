@@ -182,10 +182,10 @@ func (p program) start(args ...string) (first []byte, stop func(), err error) {
 // issue goes the way of docs/verification.md: a bureau, blanks, records, the
 // line, an issued card in a reader.
 func (p program) issue() (*issued, error) {
-	if _, err := p.run("init"); err != nil {
+	if _, err := p.run("init", "--product", "identity-bank"); err != nil {
 		return nil, err
 	}
-	records, err := p.run("virtual", "records", "2")
+	records, err := p.run("virtual", "records", "2", "--bank", "all")
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +202,9 @@ func (p program) issue() (*issued, error) {
 		return nil, err
 	}
 	if _, err := p.run("stock", "import", delivery.Delivery); err != nil {
+		return nil, err
+	}
+	if _, err := p.run("bank", "ranges", "add", "sepah", "58921099"); err != nil {
 		return nil, err
 	}
 	_, stop, err := p.start("virtual", "run", "--readers", "1", "--json")

@@ -18,6 +18,7 @@ func sja2() *uicc.Kind {
 	return &uicc.Kind{Name: "blank", Title: "blank", ADM: 10, Programming: []uicc.SIMFile{
 		{Path: "7FFF/6F07", Value: "imsi"}, {Path: "7FFF/6FAD", Value: "ad"}, {Path: "7FFF/6F78", Value: "acc"}, {Path: "7FFF/6F46", Value: "spn", If: "spn"},
 		{Path: "7FFF/6F62", Value: "home-network"}, {Path: "7FFF/6F40", Record: 1, Value: "msisdn", If: "msisdn"},
+		{Path: "A515/6F22", Value: "ota", SecurityDomain: 0xFE, KeySet: 1, Key: "kic", If: "ota"}, {Path: "A515/6F22", Value: "ota", SecurityDomain: 0xFE, KeySet: 1, Key: "kid", If: "ota"},
 		{Path: "A515/6F20", Value: "keys", Prefix: "14"}, {Path: "7FFF/AF22", Value: "keys", Prefix: "14"}, {Path: "7FFF/AF20", Value: "keys", Prefix: "14"},
 	}}
 }
@@ -27,7 +28,7 @@ func blank() usim.Profile {
 }
 
 func subscription(t testing.TB) uicc.Subscription {
-	return uicc.Subscription{ICCID: "8998350000000000010", IMSI: "432350123456789", MNCDigits: 2, SPN: "Irancell", ACC: 0x0004, Keys: unhex(t, setK+setOPc), PIN1: []byte("0000")}
+	return uicc.Subscription{ICCID: "8998350000000000010", IMSI: "432350123456789", MNCDigits: 2, SPN: "Irancell", ACC: 0x0004, K: unhex(t, setK), OPc: unhex(t, setOPc), PIN1: []byte("0000")}
 }
 
 // TestProgram writes a blank, which then answers as its standard's vector says.

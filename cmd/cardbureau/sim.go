@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -99,127 +98,6 @@ func (c simRead) Run(ctx context.Context, g *globals) error {
 	}
 	fmt.Printf(", tries %v, kinds %s\n", r.Tries, strings.Join(r.Kinds, ", "))
 	return nil
-}
-
-type simProgram struct {
-	readerFlag
-	ICCID    string `arg:"" help:"Serial number of the SIM that belongs to the order."`
-	Kind     string `help:"Kind of the SIM: a profile of sims/." required:""`
-	PIN1     bool   `help:"The blank asks for its PIN1: a further line of standard input." name:"sim-pin"`
-	MNC      int    `help:"Digits of the network code." name:"mnc-digits" default:"2"`
-	SPN      string `help:"Name of the service provider." name:"spn"`
-	ACC      uint16 `help:"Access control classes, a bit each; 0: one that comes of the IMSI's last digit." name:"acc"`
-	Batch    string `help:"Batch under which the bureau keeps the SIM's keys; without it, a name that is drawn."`
-	Operator string `help:"Who programs it, for the audit." default:"${user}"`
-}
-
-func (simProgram) Example() string {
-	return "cardbureau sim program 8998350000000000010 --kind sysmocom-sja2 --reader \"ACS *\" --data /srv/bureau"
-}
-
-func (c simProgram) Run(ctx context.Context, g *globals) error {
-	iccid, err := pairing.ParseICCID(c.ICCID)
-	if err != nil {
-		return &exitError{exitUsage, err.Error()}
-	}
-	lines := &asked{bufio.NewReader(os.Stdin)}
-	line, err := lines.line("IMSI: ")
-	if err != nil {
-		return err
-	}
-	imsi, err := pairing.ParseIMSI(strings.TrimSpace(string(line)))
-	if err != nil {
-		return &exitError{exitUsage, err.Error()}
-	}
-	if line, err = lines.line("Administrative key: "); err != nil {
-		return err
-	}
-	adm, err := uicc.ParseADM(strings.TrimSpace(string(line)))
-	clear(line)
-	if err != nil {
-		return &exitError{exitUsage, err.Error()}
-	}
-	defer clear(adm)
-	var pin []byte
-	if c.PIN1 {
-		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
-			return err
-		}
-		defer clear(pin)
-	}
-	b, err := bureau.Open(ctx, g.Data, bureau.Options{Log: logger()})
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	kind := b.Profiles.SIMs[c.Kind]
-	if kind == nil {
-		return &exitError{exitUsage, fmt.Sprintf("no kind of SIM is named %q: there are %s", c.Kind, strings.Join(slices.Sorted(maps.Keys(b.Profiles.SIMs)), ", "))}
-	}
-	if len(kind.Programming) == 0 {
-		return &exitError{exitUsage, uicc.ErrNotBlank.Error()}
-	}
-	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
-	if err != nil {
-		return err
-	}
-	conn, done, err := c.connect(ctx, g)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if !kind.Fits(conn.ATR()) {
-		return fmt.Errorf("the SIM in %s is not of kind %s by its answer to reset", conn.Reader(), kind.Name)
-	}
-	card, err := uicc.Open(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if have, err := card.ICCID(ctx); err != nil {
-		return err
-	} else if have != c.ICCID { // before keys are made for it
-		return uicc.ErrOtherCard
-	}
-	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
-	if err != nil {
-		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
-	}
-	if g.JSON {
-		return printJSON(map[string]any{"iccid": c.ICCID, "written": p.Written, "right": p.Right})
-	}
-	fmt.Printf("SIM %s: %d files written, %d were right; read back\n", c.ICCID, p.Written, p.Right)
-	return nil
-}
-
-// write makes the SIM's keys, once, and programs it.
-func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card, kind *uicc.Kind, iccid pairing.ICCID, imsi pairing.IMSI, adm, pin []byte, actor store.Actor) (p uicc.Programmed, err error) {
-	centre := b.SIMCentre()
-	keys, err := centre.Keys(ctx, iccid)
-	if errors.Is(err, pairing.ErrNotOwn) {
-		batch := c.Batch
-		if batch == "" {
-			batch = "desk-" + store.NewID().String() // not the ICCID: batches stand in the audit
-		}
-		if _, err = centre.Register(ctx, batch, []pairing.ICCID{iccid}, actor); err == nil {
-			keys, err = centre.Keys(ctx, iccid)
-		}
-	}
-	if err != nil {
-		return p, err
-	}
-	secret, err := b.Vault.SIMProgram(ctx, keys)
-	if err != nil {
-		return p, err
-	}
-	defer secret.Zero()
-	s := uicc.Subscription{ICCID: c.ICCID, IMSI: imsi.Digits(), MNCDigits: c.MNC, SPN: c.SPN, ACC: c.ACC, Keys: uicc.Secret(secret), PIN1: pin}
-	if s.ACC == 0 {
-		s.ACC = 1 << (s.IMSI[len(s.IMSI)-1] - '0') // TS 22.011 clause 4.2: a class by the last digit
-	}
-	if p, err = card.Program(ctx, kind, adm, s); err != nil {
-		return p, err
-	}
-	return p, b.Store.Audit(ctx, actor, "sim.programmed", keys.Batch, fmt.Sprintf("files-%d", p.Written))
 }
 
 type simImport struct {

@@ -21,6 +21,7 @@ type virtualSIMs struct {
 	Count   int    `arg:"" help:"How many."`
 	Network string `help:"Simulated operator: 43211 or 43235." default:"43211"`
 	Blank   bool   `help:"Blanks that the operator has delegated, as sysmocom-sja2: cardbureau sim program writes them behind the usual ADM1, 88888888."`
+	SJA5    bool   `help:"Blanks as sysmocom-sja5, which have TUAK." name:"sja5"`
 }
 
 func (virtualSIMs) Example() string {
@@ -64,8 +65,11 @@ func (c virtualSIMs) Run(ctx context.Context, g *globals) error {
 			ICCID: sim.ICCID.Digits(), IMSI: sim.IMSI.Digits(), MSISDN: number.Digits(), SPN: "Rehearsal", ACC: 1, K: usim.Secret(sim.K), OPc: usim.Secret(sim.OPc), PIN1Disabled: true,
 		}
 		s := soldSIM{SIM: sim.ICCID.Digits(), Number: number.Digits()}
-		if c.Blank {
+		if c.Blank || c.SJA5 {
 			profile = usim.Profile{Kind: usim.DelegatedBlank, ICCID: sim.ICCID.Digits(), PIN1Disabled: true}
+			if c.SJA5 {
+				profile.Kind = usim.DelegatedSJA5
+			}
 			s.IMSI = sim.IMSI.Digits()
 		}
 		err = rack.NewCard(virtualFolder(b.Dir), rack.SIMs, sim.ICCID.Digits(), func(m *nvm.Memory) error { return usim.Manufacture(m, profile) })

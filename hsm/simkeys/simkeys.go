@@ -1,5 +1,5 @@
 // Package simkeys keeps SIM subscribers' keys outside the token and still under
-// it: K and OPc are wrapped under a storage key of the token by AES-GCM, bound to
+// it: K, OPc or TOPc, and keys for messages over the air are wrapped under a storage key of the token by AES-GCM, bound to
 // the ICCID and the batch they were delivered in. It also reads the forms in which
 // operators and vendors send them, under a transport key.
 //
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"cardbureau/hsm"
@@ -35,37 +36,83 @@ type AEAD interface {
 const (
 	keySize   = 16
 	nonceSize = 12
-	plainSize = 2 + 2*keySize
-	// WrappedSize is the length of what Wrap gives.
-	WrappedSize = nonceSize + plainSize + hsm.GCMOverhead
-	// AEADSize is the length of K ‖ OPc in the form AESGCM.
-	AEADSize = nonceSize + 2*keySize + hsm.GCMOverhead
 )
 
 const (
-	purpose       = "sim-key-v1"
-	storage       = "|storage"
-	formatVersion = 1
-	flagBureau    = 0x01
+	purpose = "sim-key-v1"
+	storage = "|storage"
 )
 
-// Subscriber is what an authentication centre knows of a SIM. The algorithm is
-// MILENAGE with its default constants.
+// Subscriber is what an authentication centre knows of a SIM, and what a blank is
+// programmed with.
 type Subscriber struct {
-	K, OPc aka.Secret // 16 bytes each
-	// Bureau: the bureau made the keys, for a SIM that it programs itself. Those of
-	// an operator are false, and then nothing gives them out.
-	Bureau bool
+	// K and OPc have 16 bytes each. For TUAK, K has 16 or 32 and OPc is TOPc, of 32.
+	K, OPc aka.Secret
+	// TUAK are the parameters of subscribers whose algorithm is TUAK (TS 35.231); nil:
+	// it is MILENAGE with its default constants.
+	TUAK *aka.TUAKParameters
+	// OTA are keys for messages over the air (TS 102 225), by OTANames: 16, 24 or 32
+	// bytes each. There may be none.
+	OTA map[string]aka.Secret
+	// Bureau: the bureau made the keys, for a SIM that it programs itself. Delegated: an
+	// operator gave them to the bureau for that. Otherwise nothing gives them out.
+	Bureau, Delegated bool
 }
+
+// OTANames are the keys of the three key sets as vendors' files name them: KIc
+// enciphers, KID authenticates, KIK protects other keys. The order is that in which
+// they are wrapped.
+var OTANames = []string{"KIC1", "KID1", "KIK1", "KIC2", "KID2", "KIK2", "KIC3", "KID3", "KIK3"}
 
 // Zero overwrites the keys.
 func (s Subscriber) Zero() {
 	s.K.Zero()
 	s.OPc.Zero()
+	for _, k := range s.OTA {
+		k.Zero()
+	}
 }
 
 // Algorithm is the subscriber's algorithm set.
-func (s Subscriber) Algorithm() (aka.Algorithm, error) { return aka.NewMilenage(s.K, s.OPc) }
+func (s Subscriber) Algorithm() (aka.Algorithm, error) {
+	if s.TUAK != nil {
+		return aka.NewTUAK(s.K, s.OPc, *s.TUAK)
+	}
+	return aka.NewMilenage(s.K, s.OPc)
+}
+
+// CheckTUAK refuses parameters of TUAK that no USIM can have: AUTN takes a MAC of 8
+// bytes, and AUTHENTICATE answers with 4 to 16 (TS 33.102 clause 6.3.7).
+func CheckTUAK(p aka.TUAKParameters) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if p.MAC != 8 || p.RES > 16 {
+		return fmt.Errorf("%w: a USIM has room for a MAC of 8 bytes and a response of 4 to 16", ErrInput)
+	}
+	return nil
+}
+
+func (s Subscriber) check() error {
+	if s.TUAK != nil {
+		if err := CheckTUAK(*s.TUAK); err != nil {
+			return err
+		}
+		if len(s.K) != keySize && len(s.K) != 2*keySize || len(s.OPc) != aka.TOPcSize {
+			return fmt.Errorf("%w: K has 16 or 32 bytes and TOPc 32", ErrInput)
+		}
+	} else if len(s.K) != keySize || len(s.OPc) != keySize {
+		return fmt.Errorf("%w: K and OPc have 16 bytes", ErrInput)
+	}
+	for name, k := range s.OTA {
+		if !slices.Contains(OTANames, name) || !otaSize(len(k)) {
+			return fmt.Errorf("%w: keys for messages over the air are KIC1 to KIK3, of 16, 24 or 32 bytes", ErrInput)
+		}
+	}
+	return nil
+}
+
+func otaSize(n int) bool { return n == 16 || n == 24 || n == 32 }
 
 // Binding is what keys belong to.
 type Binding struct {
@@ -98,20 +145,16 @@ func Wrap(ctx context.Context, key AEAD, random io.Reader, s Subscriber, b Bindi
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	if len(s.K) != keySize || len(s.OPc) != keySize {
-		return nil, fmt.Errorf("%w: K and OPc have 16 bytes", ErrInput)
+	if err := s.check(); err != nil {
+		return nil, err
 	}
-	plain := append(make([]byte, 0, plainSize), formatVersion, 0)
-	if s.Bureau {
-		plain[1] = flagBureau
-	}
-	plain = append(append(plain, s.K...), s.OPc...)
+	plain := s.encode()
 	defer clear(plain)
 	return seal(ctx, key, random, append(b.AAD(), storage...), plain)
 }
 
 func seal(ctx context.Context, key AEAD, random io.Reader, aad, plain []byte) ([]byte, error) {
-	nonce := make([]byte, nonceSize, WrappedSize)
+	nonce := make([]byte, nonceSize, nonceSize+len(plain)+hsm.GCMOverhead)
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return nil, fmt.Errorf("draw a nonce: %w", err)
 	}
@@ -128,18 +171,16 @@ func Open(ctx context.Context, key AEAD, wrapped []byte, b Binding) (Subscriber,
 	if err := b.check(); err != nil {
 		return Subscriber{}, err
 	}
-	if len(wrapped) != WrappedSize {
+	if len(wrapped) < nonceSize+hsm.GCMOverhead {
 		return Subscriber{}, hsm.ErrAuthentication
 	}
 	plain, err := key.OpenGCM(ctx, wrapped[:nonceSize], append(b.AAD(), storage...), wrapped[nonceSize:])
 	if err != nil {
 		return Subscriber{}, err
 	}
-	if len(plain) != plainSize || plain[0] != formatVersion || plain[1]&^flagBureau != 0 {
+	s, err := decode(plain)
+	if err != nil {
 		clear(plain)
-		return Subscriber{}, fmt.Errorf("%w: the wrapped keys are of another version", ErrInput)
 	}
-	return Subscriber{
-		K: plain[2 : 2+keySize : 2+keySize], OPc: plain[2+keySize:], Bureau: plain[1]&flagBureau != 0,
-	}, nil
+	return s, err
 }

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"reflect"
 	"strings"
 	"testing"
 
 	"cardbureau/hsm"
+	"cardbureau/hsm/aka"
 )
 
 // soft is a key in memory that does what the token's do.
@@ -84,7 +86,7 @@ func TestWrap(t *testing.T) {
 		s := subscriber()
 		s.Bureau = bureau
 		w, err := Wrap(ctx, key, rand.Reader, s, own)
-		if err != nil || len(w) != WrappedSize {
+		if err != nil {
 			t.Fatal(len(w), err)
 		}
 		got, err := Open(ctx, key, w, own)
@@ -117,7 +119,7 @@ func TestWrap(t *testing.T) {
 		if _, err := Wrap(ctx, key, rand.Reader, subscriber(), b); !errors.Is(err, ErrInput) {
 			t.Errorf("%+v: %v", b, err)
 		}
-		if _, err := Open(ctx, key, make([]byte, WrappedSize), b); !errors.Is(err, ErrInput) {
+		if _, err := Open(ctx, key, make([]byte, 62), b); !errors.Is(err, ErrInput) {
 			t.Errorf("%+v: %v", b, err)
 		}
 	}
@@ -149,11 +151,11 @@ func TestRows(t *testing.T) {
 			if name := ciphers[form]; name != "" {
 				row.K, row.OPc = openssl(t, name, value, iv[form], subscriber().K), openssl(t, name, value, iv[form], subscriber().OPc)
 			}
-			got, err := OpenRow(ctx, key, form, row, own)
+			got, err := OpenRow(ctx, key, form, Kind{}, row, own)
 			if err != nil || !bytes.Equal(got.K, subscriber().K) || !bytes.Equal(got.OPc, subscriber().OPc) || got.Bureau {
 				t.Fatal(err)
 			}
-			if _, err := OpenRow(ctx, wrong, form, row, own); !errors.Is(err, ErrInput) {
+			if _, err := OpenRow(ctx, wrong, form, Kind{}, row, own); !errors.Is(err, ErrInput) {
 				t.Errorf("a key of another type: %v", err)
 			}
 			for name, bad := range map[string]Row{
@@ -162,24 +164,121 @@ func TestRows(t *testing.T) {
 				if name == "half" && form == AESGCM {
 					continue
 				}
-				if _, err := OpenRow(ctx, key, form, bad, own); err == nil {
+				if _, err := OpenRow(ctx, key, form, Kind{}, bad, own); err == nil {
 					t.Error(name)
 				}
 			}
 		})
 	}
 	row, _ := SealRow(ctx, a, rand.Reader, AESGCM, subscriber(), nil, own)
-	if _, err := OpenRow(ctx, a, AESGCM, row, Binding{own.ICCID, "other"}); !errors.Is(err, hsm.ErrAuthentication) {
+	if _, err := OpenRow(ctx, a, AESGCM, Kind{}, row, Binding{own.ICCID, "other"}); !errors.Is(err, hsm.ErrAuthentication) {
 		t.Error(err)
 	}
 	// A row under a transport key is no wrapped key, and the other way round.
 	w, _ := Wrap(ctx, a, rand.Reader, subscriber(), own)
-	if _, err := OpenRow(ctx, a, AESGCM, Row{Sealed: w}, own); !errors.Is(err, hsm.ErrAuthentication) {
+	if _, err := OpenRow(ctx, a, AESGCM, Kind{}, Row{Sealed: w}, own); !errors.Is(err, hsm.ErrAuthentication) {
 		t.Error(err)
 	}
-	if _, err := OpenRow(ctx, a, "rot13", Row{K: row.K}, own); !errors.Is(err, ErrInput) {
+	if _, err := OpenRow(ctx, a, "rot13", Kind{}, Row{K: row.K}, own); !errors.Is(err, ErrInput) {
 		t.Error(err)
 	}
+}
+
+// TestEverySubscriber goes there and back with every algorithm and with keys for
+// messages over the air, wrapped and in every form, and is bound to its purpose.
+func TestEverySubscriber(t *testing.T) {
+	a, d := keys(t)
+	ctx := t.Context()
+	secret := func(c string, n int) aka.Secret { return aka.Secret(strings.Repeat(c, n)) }
+	tuak := aka.DefaultTUAK()
+	tuak.Iterations = 3
+	plain := subscriber()
+	plain.OTA = map[string]aka.Secret{"KIC1": secret("a", 16), "KID1": secret("b", 16), "KIK3": secret("c", 32)}
+	plain.Delegated = true
+	for name, s := range map[string]Subscriber{
+		"milenage": plain, "tuak-128": {K: secret("k", 16), OPc: secret("o", 32), TUAK: &tuak, OTA: plain.OTA},
+		"tuak-256": {K: secret("k", 32), OPc: secret("o", 32), TUAK: &tuak, Bureau: true},
+	} {
+		same := func(what string, got Subscriber, err error) {
+			t.Helper()
+			if err != nil || !bytes.Equal(got.K, s.K) || !bytes.Equal(got.OPc, s.OPc) || !reflect.DeepEqual(got.TUAK, s.TUAK) || !reflect.DeepEqual(got.OTA, s.OTA) || got.Delegated != s.Delegated {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+			if _, err := got.Algorithm(); err != nil {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+		}
+		w, err := Wrap(ctx, a, rand.Reader, s, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Open(ctx, a, w, own)
+		same("wrapped", got, err)
+		kind := Kind{TUAK: s.TUAK, Delegated: s.Delegated}
+		for _, form := range []Form{AESGCM, AESECB, AESCBC, DES3ECB, DES3CBC} {
+			var key Cipher = a
+			if form.DES3() {
+				key = d
+			}
+			row, err := SealRow(ctx, key, rand.Reader, form, s, nil, own)
+			if err != nil {
+				t.Fatal(name, form, err)
+			}
+			got, err := OpenRow(ctx, key, form, kind, row, own)
+			same(string(form), got, err)
+			got.Zero()
+			if form != AESGCM {
+				continue
+			}
+			other := kind
+			other.Delegated = !kind.Delegated
+			if _, err := OpenRow(ctx, key, form, other, row, own); !errors.Is(err, hsm.ErrAuthentication) {
+				t.Errorf("%s with another purpose: %v", name, err)
+			}
+			if len(row.OTA) > 0 {
+				row.OTA["KIC1"], row.OTA["KID1"] = row.OTA["KID1"], row.OTA["KIC1"]
+				if _, err := OpenRow(ctx, key, form, kind, row, own); !errors.Is(err, hsm.ErrAuthentication) {
+					t.Errorf("%s with KIC1 for KID1: %v", name, err)
+				}
+			}
+		}
+	}
+	// What was wrapped before there were other algorithms still opens.
+	old, err := seal(ctx, a, rand.Reader, append(own.AAD(), storage...), append([]byte{formatFirst, flagBureau}, bytes.Repeat([]byte{7}, 32)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(ctx, a, old, own); err != nil || !s.Bureau || len(s.K) != 16 || s.OPc[15] != 7 {
+		t.Error(err)
+	}
+	long := tuak
+	long.MAC = 16
+	for name, s := range map[string]Subscriber{
+		"a MAC for no AUTN": {K: secret("k", 16), OPc: secret("o", 32), TUAK: &long}, "TUAK with an OPc": {K: secret("k", 16), OPc: secret("o", 16), TUAK: &tuak},
+		"an OTA key of no name": {K: secret("k", 16), OPc: secret("o", 16), OTA: map[string]aka.Secret{"KIC4": secret("a", 16)}},
+		"a short OTA key":       {K: secret("k", 16), OPc: secret("o", 16), OTA: map[string]aka.Secret{"KIC1": secret("a", 8)}},
+	} {
+		if _, err := Wrap(ctx, a, rand.Reader, s, own); err == nil {
+			t.Error(name)
+		}
+	}
+	s := plain
+	s.OTA = map[string]aka.Secret{"KIC1": secret("a", 24)}
+	if _, err := SealRow(ctx, a, rand.Reader, AESECB, s, nil, own); !errors.Is(err, ErrInput) {
+		t.Errorf("24 bytes in blocks of 16: %v", err)
+	}
+}
+
+// FuzzDecode: whatever is read is written again as it was.
+func FuzzDecode(f *testing.F) {
+	f.Add(subscriber().encode())
+	f.Add(Subscriber{K: make(aka.Secret, 32), OPc: make(aka.Secret, 32), TUAK: &aka.TUAKParameters{MAC: 8, RES: 8, CK: 16, IK: 16, Iterations: 1}}.encode())
+	f.Add([]byte{2, 0, 200})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := decode(b); err == nil && b[0] == formatVersion && !bytes.Equal(s.encode(), b) {
+			t.Error("not the same")
+		}
+	})
 }
 
 func openssl(t *testing.T, name string, key, iv, plain []byte) []byte {
@@ -210,7 +309,7 @@ func FuzzOpen(f *testing.F) {
 		if _, err := Open(t.Context(), key, b, own); err == nil && !bytes.Equal(b, w) {
 			t.Error("forged")
 		}
-		_, _ = OpenRow(t.Context(), key, AESGCM, Row{Sealed: b}, own)
-		_, _ = OpenRow(t.Context(), key, AESCBC, Row{K: b, OPc: b, IV: b}, own)
+		_, _ = OpenRow(t.Context(), key, AESGCM, Kind{}, Row{Sealed: b}, own)
+		_, _ = OpenRow(t.Context(), key, AESCBC, Kind{}, Row{K: b, OPc: b, IV: b}, own)
 	})
 }

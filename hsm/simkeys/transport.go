@@ -2,19 +2,21 @@ package simkeys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"cardbureau/hsm"
+	"cardbureau/hsm/aka"
 )
 
 // Form is how keys stand in a file under a transport key.
 type Form string
 
 // Forms. AESGCM is nonce (12 bytes) ‖ ciphertext ‖ tag (16) over K ‖ OPc with
-// Binding.AAD: what is asked of new senders. The others are what operators' files
-// have had for long: K and OPc enciphered each by itself, without padding, 16
-// bytes. They show no change of a byte and no exchange of rows, so that a file in
+// Binding.AAD, and over each key for messages over the air with its name behind that:
+// what is asked of new senders. The others are what operators' files have had for
+// long: each key enciphered by itself, without padding. They show no change of a byte and no exchange of rows, so that a file in
 // them needs an integrity of its own.
 const (
 	AESGCM  Form = "aes-gcm"
@@ -39,9 +41,30 @@ func (f Form) DES3() bool { return f == DES3ECB || f == DES3CBC }
 
 // Row is a subscriber's keys under a transport key.
 type Row struct {
-	Sealed []byte // AESGCM: AEADSize bytes
-	K, OPc []byte // the other forms: 16 bytes each
-	IV     []byte // the CBC forms: a block, or none for zeros
+	Sealed []byte            // AESGCM: 28 bytes longer than K ‖ OPc
+	K, OPc []byte            // the other forms: as long as the keys
+	OTA    map[string][]byte // by OTANames; AESGCM: 28 bytes longer than the key
+	IV     []byte            // the CBC forms: a block, or none for zeros
+}
+
+// Kind is what a file says of all its subscribers.
+type Kind struct {
+	TUAK *aka.TUAKParameters // nil: MILENAGE
+	// Delegated: the operator has the bureau program the SIMs. It is part of what
+	// AESGCM authenticates.
+	Delegated bool
+}
+
+// aad is what AESGCM binds a field to.
+func (k Kind) aad(b Binding, field string) []byte {
+	out := b.AAD()
+	if k.Delegated {
+		out = append(out, "|programming"...)
+	}
+	if field != "" {
+		out = append(append(out, '|'), field...)
+	}
+	return out
 }
 
 // Cipher is a transport key: *hsm.AESKey or *hsm.DES3Key.
@@ -52,72 +75,121 @@ type Cipher interface {
 
 // OpenRow gives the keys of a row. key must fit the form: an *hsm.AESKey for AES
 // forms, an *hsm.DES3Key for the others. hsm.ErrAuthentication for an AESGCM row
-// that was altered, or belongs to another ICCID or batch. The caller zeroes the
-// subscriber.
-func OpenRow(ctx context.Context, key Cipher, form Form, row Row, b Binding) (Subscriber, error) {
+// that was altered, or belongs to another ICCID, batch or purpose. The caller zeroes
+// the subscriber.
+func OpenRow(ctx context.Context, key Cipher, form Form, kind Kind, row Row, b Binding) (s Subscriber, err error) {
 	if err := b.check(); err != nil {
 		return Subscriber{}, err
 	}
+	defer func() {
+		if err != nil {
+			s.Zero()
+			s = Subscriber{}
+		}
+	}()
+	s = Subscriber{TUAK: kind.TUAK, Delegated: kind.Delegated}
+	open, err := opener(ctx, key, form, kind, row.IV, b)
+	if err != nil {
+		return s, err
+	}
+	if form == AESGCM {
+		if len(row.K)+len(row.OPc) != 0 {
+			return s, fmt.Errorf("%w: the form aes-gcm is one sealed field under an AES key", ErrInput)
+		}
+		plain, err := open("", row.Sealed)
+		if err != nil {
+			return s, err
+		}
+		at := min(len(plain), keySize)
+		if kind.TUAK != nil {
+			at = max(0, len(plain)-aka.TOPcSize)
+		}
+		s.K, s.OPc = plain[:at:at], plain[at:]
+	} else {
+		if len(row.Sealed) != 0 {
+			return s, fmt.Errorf("%w: the form %s is K and OPc, each by itself", ErrInput, form)
+		}
+		if s.K, err = open("", row.K); err != nil {
+			return s, err
+		}
+		if s.OPc, err = open("", row.OPc); err != nil {
+			return s, err
+		}
+	}
+	for name, field := range row.OTA {
+		k, err := open(name, field)
+		if err != nil {
+			return s, err
+		}
+		if s.OTA == nil {
+			s.OTA = map[string]aka.Secret{}
+		}
+		s.OTA[name] = k
+	}
+	return s, s.check()
+}
+
+// opener deciphers fields of a row by their names; K and OPc have none.
+func opener(ctx context.Context, key Cipher, form Form, kind Kind, iv []byte, b Binding) (func(name string, field []byte) ([]byte, error), error) {
 	if form == AESGCM {
 		aead, ok := key.(AEAD)
-		if !ok || len(row.K)+len(row.OPc)+len(row.IV) != 0 {
-			return Subscriber{}, fmt.Errorf("%w: the form aes-gcm is one sealed field under an AES key", ErrInput)
+		if !ok || len(iv) != 0 {
+			return nil, fmt.Errorf("%w: the form aes-gcm is under an AES key and has its nonce", ErrInput)
 		}
-		if len(row.Sealed) != AEADSize {
-			return Subscriber{}, hsm.ErrAuthentication
-		}
-		plain, err := aead.OpenGCM(ctx, row.Sealed[:nonceSize], b.AAD(), row.Sealed[nonceSize:])
-		if err != nil {
-			return Subscriber{}, err
-		}
-		return Subscriber{K: plain[:keySize:keySize], OPc: plain[keySize:]}, nil
+		return func(name string, field []byte) ([]byte, error) {
+			if len(field) < nonceSize+hsm.GCMOverhead {
+				return nil, hsm.ErrAuthentication
+			}
+			return aead.OpenGCM(ctx, field[:nonceSize], kind.aad(b, name), field[nonceSize:])
+		}, nil
 	}
-	mode, err := modeOf(key, form, row.IV)
+	mode, err := modeOf(key, form, iv)
 	if err != nil {
-		return Subscriber{}, err
+		return nil, err
 	}
-	if len(row.Sealed) != 0 || len(row.K) != keySize || len(row.OPc) != keySize {
-		return Subscriber{}, fmt.Errorf("%w: the form %s is K and OPc of 16 bytes each", ErrInput, form)
-	}
-	k, err := mode.run(ctx, key.DecryptCBC, row.K)
-	if err != nil {
-		return Subscriber{}, err
-	}
-	opc, err := mode.run(ctx, key.DecryptCBC, row.OPc)
-	if err != nil {
-		clear(k)
-		return Subscriber{}, err
-	}
-	return Subscriber{K: k, OPc: opc}, nil
+	return func(_ string, field []byte) ([]byte, error) { return mode.run(ctx, key.DecryptCBC, field) }, nil
 }
 
 // SealRow is what a sender does, for rehearsals and tests.
-func SealRow(ctx context.Context, key Cipher, random io.Reader, form Form, s Subscriber, iv []byte, b Binding) (Row, error) {
-	if err := b.check(); err != nil {
+func SealRow(ctx context.Context, key Cipher, random io.Reader, form Form, s Subscriber, iv []byte, b Binding) (row Row, err error) {
+	if err := errors.Join(b.check(), s.check()); err != nil {
 		return Row{}, err
 	}
-	if len(s.K) != keySize || len(s.OPc) != keySize {
-		return Row{}, fmt.Errorf("%w: K and OPc have 16 bytes", ErrInput)
-	}
+	kind := Kind{TUAK: s.TUAK, Delegated: s.Delegated}
+	var close func(name string, field []byte) ([]byte, error)
 	if form == AESGCM {
 		aead, ok := key.(AEAD)
 		if !ok || len(iv) > 0 {
 			return Row{}, fmt.Errorf("%w: the form aes-gcm is under an AES key and draws its nonce", ErrInput)
 		}
-		plain := append(append(make([]byte, 0, 2*keySize), s.K...), s.OPc...)
+		close = func(name string, field []byte) ([]byte, error) {
+			return seal(ctx, aead, random, kind.aad(b, name), field)
+		}
+		plain := append(append(make([]byte, 0, len(s.K)+len(s.OPc)), s.K...), s.OPc...)
 		defer clear(plain)
-		sealed, err := seal(ctx, aead, random, b.AAD(), plain)
-		return Row{Sealed: sealed}, err
+		row.Sealed, err = close("", plain)
+	} else {
+		mode, err := modeOf(key, form, iv)
+		if err != nil {
+			return Row{}, err
+		}
+		close = func(_ string, field []byte) ([]byte, error) { return mode.run(ctx, key.EncryptCBC, field) }
+		row.IV = iv
+		if row.K, err = close("", s.K); err != nil {
+			return Row{}, err
+		}
+		if row.OPc, err = close("", s.OPc); err != nil {
+			return Row{}, err
+		}
 	}
-	mode, err := modeOf(key, form, iv)
-	if err != nil {
-		return Row{}, err
+	for name, k := range s.OTA {
+		if row.OTA == nil {
+			row.OTA = map[string][]byte{}
+		}
+		if row.OTA[name], err = close(name, k); err != nil {
+			return Row{}, err
+		}
 	}
-	row := Row{IV: iv}
-	if row.K, err = mode.run(ctx, key.EncryptCBC, s.K); err != nil {
-		return Row{}, err
-	}
-	row.OPc, err = mode.run(ctx, key.EncryptCBC, s.OPc)
 	return row, err
 }
 
@@ -125,7 +197,8 @@ func SealRow(ctx context.Context, key Cipher, random io.Reader, form Form, s Sub
 // alone from zeros.
 type mode struct {
 	iv    []byte
-	piece int // bytes that CBC runs over
+	block int
+	ecb   bool
 }
 
 func modeOf(key Cipher, form Form, iv []byte) (mode, error) {
@@ -144,23 +217,27 @@ func modeOf(key Cipher, form Form, iv []byte) (mode, error) {
 	case form == AESECB || form == DES3ECB || len(iv) != size:
 		return mode{}, fmt.Errorf("%w: the form %s does not take an initial vector of %d bytes", ErrInput, form, len(iv))
 	}
-	if form == AESECB || form == DES3ECB {
-		return mode{iv, size}, nil
-	}
-	return mode{iv, keySize}, nil
+	return mode{iv, size, form == AESECB || form == DES3ECB}, nil
 }
 
 func (m mode) run(ctx context.Context, cbc func(ctx context.Context, iv, data []byte) ([]byte, error), field []byte) ([]byte, error) {
+	if len(field) == 0 || len(field)%m.block != 0 {
+		return nil, fmt.Errorf("%w: a key of %d bytes is no whole number of blocks of %d", ErrInput, len(field), m.block)
+	}
+	piece := len(field)
+	if m.ecb {
+		piece = m.block
+	}
 	out := make([]byte, 0, len(field))
 	for len(field) > 0 {
-		part, err := cbc(ctx, m.iv, field[:m.piece])
+		part, err := cbc(ctx, m.iv, field[:piece])
 		if err != nil {
 			clear(out)
 			return nil, err
 		}
 		out = append(out, part...)
 		clear(part)
-		field = field[m.piece:]
+		field = field[piece:]
 	}
 	return out, nil
 }

@@ -235,6 +235,7 @@ var errMAC = errors.New("98 62: the network's MAC is wrong")
 // sim is a USIM by what it answers.
 type sim struct {
 	simoperator.SIM
+	tuak   *aka.TUAKParameters // nil: MILENAGE
 	window *aka.Window
 	before func() error
 	auts   int // how often it wants a resynchronization, whatever comes

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"strings"
 
+	"cardbureau/hsm/aka"
 	"cardbureau/hsm/simkeys"
 	"cardbureau/personalization/pairing/opfile"
 	"cardbureau/personalization/store"
@@ -99,8 +100,9 @@ func (c *OwnCentre) Check(ctx context.Context, r ChallengeRequest, ch Challenge,
 }
 
 // Register draws the keys of SIMs that the bureau programs itself, as a batch of that
-// name. already says that the same batch was registered before.
-func (c *OwnCentre) Register(ctx context.Context, batch string, iccids []ICCID, by store.Actor) (already bool, err error) {
+// name, for TUAK with these parameters; nil: for MILENAGE. already says that the same
+// batch was registered before.
+func (c *OwnCentre) Register(ctx context.Context, batch string, iccids []ICCID, tuak *aka.TUAKParameters, by store.Actor) (already bool, err error) {
 	var list strings.Builder
 	for _, i := range iccids {
 		list.WriteString(i.Digits() + "\n")
@@ -109,7 +111,7 @@ func (c *OwnCentre) Register(ctx context.Context, batch string, iccids []ICCID, 
 	b := store.SIMBatch{ID: store.NewID(), Name: batch, Digest: digest[:], SIMs: len(iccids)}
 	return c.Store.ImportSIMs(ctx, b, func(yield func(store.SIMKey, error) bool) {
 		for _, i := range iccids {
-			keys, err := c.Vault.NewSIMKeys(ctx, i.Digits(), batch)
+			keys, err := c.Vault.NewSIMKeys(ctx, i.Digits(), batch, tuak)
 			k := store.SIMKey{}
 			if err == nil {
 				k, err = c.stored(ctx, keys)
@@ -173,7 +175,9 @@ func (c *OwnCentre) eachRow(ctx context.Context, file io.ReadSeeker, s opfile.Su
 		if len(rows) == 0 {
 			return nil
 		}
-		all, err := c.Vault.SIMKeysIn(ctx, vault.SIMKeysInRequest{TransportKey: s.Header.TransportKey, Form: form, Batch: s.Header.Batch, Rows: rows})
+		all, err := c.Vault.SIMKeysIn(ctx, vault.SIMKeysInRequest{
+			TransportKey: s.Header.TransportKey, Form: form, Batch: s.Header.Batch, TUAK: s.Header.TUAK, Delegated: s.Header.Programming, Rows: rows,
+		})
 		if err != nil {
 			return fmt.Errorf("the keys of batch %q: %w", s.Header.Batch, err)
 		}
@@ -193,7 +197,7 @@ func (c *OwnCentre) eachRow(ctx context.Context, file io.ReadSeeker, s opfile.Su
 		if err != nil {
 			return err
 		}
-		rows = append(rows, vault.SIMKeyRow{ICCID: row.ICCID, Sealed: row.Keys, K: row.KI, OPc: row.OPC, IV: row.IV})
+		rows = append(rows, vault.SIMKeyRow{ICCID: row.ICCID, Sealed: row.Keys, K: row.KI, OPc: row.OPC, OTA: row.OTA, IV: row.IV})
 		row.Zero()
 		if len(rows) == keysAtOnce {
 			if err := flush(); err != nil {

@@ -29,6 +29,10 @@ func (d *desk) vendorFile(profile, batch string, sims ...*sim) []byte {
 		h.TransportKey = "sim-transport-des/1"
 	}
 	var iv []byte
+	h.TUAK = sims[0].tuak
+	if h.TUAK != nil {
+		h.Variables[5] = "TOPC"
+	}
 	switch form {
 	case simkeys.AESGCM:
 		h.Variables = []string{"ICCID", "IMSI", "KEYS"}
@@ -37,7 +41,7 @@ func (d *desk) vendorFile(profile, batch string, sims ...*sim) []byte {
 	}
 	var rows []opfile.Row
 	for _, s := range sims {
-		r, err := d.Vault.SealTestSIMKeys(d.t.Context(), h.TransportKey, form, s.SIM.ICCID.Digits(), batch, slices.Clone(s.K), slices.Clone(s.OPc), iv)
+		r, err := d.Vault.SealTestSIMKeys(d.t.Context(), h.TransportKey, form, vault.TestSIMKeys{ICCID: s.SIM.ICCID.Digits(), Batch: batch, K: slices.Clone(s.K), OPc: slices.Clone(s.OPc), IV: iv, TUAK: s.tuak})
 		d.must(err)
 		rows = append(rows, opfile.Row{ICCID: s.SIM.ICCID.Digits(), IMSI: s.SIM.IMSI.Digits(), PIN1: []byte("0000"), ADM1: []byte("12345678"), Keys: r.Sealed, KI: r.K, OPC: r.OPc, IV: iv})
 	}
@@ -153,14 +157,14 @@ func TestBadBatches(t *testing.T) {
 	}
 	// Blanks that the bureau programs itself.
 	for _, want := range []bool{false, true} {
-		if already, err := own.Register(ctx, "blanks", []pairing.ICCID{c.SIM.ICCID}, house.clerk); err != nil || already != want {
+		if already, err := own.Register(ctx, "blanks", []pairing.ICCID{c.SIM.ICCID}, nil, house.clerk); err != nil || already != want {
 			t.Errorf("registered: %v, %v", already, err)
 		}
 	}
 	keys, err := own.Keys(ctx, c.SIM.ICCID)
 	d.must(err)
-	program, err := d.Vault.SIMProgram(ctx, keys)
-	if err != nil || len(program) != 32 || strings.Contains(string(keys.Wrapped), string(program[:16])) {
-		t.Errorf("%d bytes to program, %v", len(program), err)
+	program, err := d.Vault.SIMProgram(ctx, vault.SIMProgramRequest{Keys: keys, Chip: c.SIM.ICCID.Digits()})
+	if err != nil || len(program.K) != 16 || len(program.OPc) != 16 || strings.Contains(string(keys.Wrapped), string(program.K)) {
+		t.Errorf("a key of %d bytes to program, %v", len(program.K), err)
 	}
 }

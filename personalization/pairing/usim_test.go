@@ -7,6 +7,7 @@ import (
 
 	"cardbureau/cardio/uicc"
 	"cardbureau/cardio/virtual/usim"
+	"cardbureau/hsm/aka"
 	"cardbureau/hsm/simkeys"
 	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/pairing/lifecycle"
@@ -46,12 +47,50 @@ func TestVirtualSIM(t *testing.T) {
 	}
 }
 
+// TestTUAKSIM pairs a software SIM that authenticates by TUAK and whose keys came in a
+// vendor's file: with a resynchronization, and then without one. A SIM with another key
+// takes no challenge.
+func TestTUAKSIM(t *testing.T) {
+	d := newDesk(t)
+	own := &pairing.OwnCentre{Store: d.Store, Vault: d.Vault, Forms: forms}
+	d.Own = own
+	for i, profile := range []string{"gcm", "ecb"} {
+		s := newSIM(t, house.mci)
+		s.tuak = &aka.TUAKParameters{MAC: 8, RES: 8, CK: 16, IK: 16, Iterations: 1 + i}
+		s.K, s.OPc = bytes.Repeat([]byte{0x5A, byte(i)}, 16), bytes.Repeat([]byte{0xA5, byte(i)}, 16)
+		_, _, err := own.Import(t.Context(), bytes.NewReader(d.vendorFile(profile, "tuak "+profile, s)), house.clerk)
+		d.must(err)
+		card := d.chip(s, usim.Secret(s.K))
+		for n, resynced := range []bool{true, false} {
+			r := d.request(d.card(), newHolder(t), s, house.mci, 6_000_000+10*i+n)
+			r.SIM, r.Own = pairing.CardSIM(card), true
+			out, err := d.Run(t.Context(), r)
+			if err != nil || out.State != lifecycle.Active || out.Resynced != resynced {
+				t.Fatalf("%s: %+v, %v", profile, out, err)
+			}
+			d.must(d.Revoke(t.Context(), out.ID, "test", house.clerk))
+		}
+		clone := d.card()
+		r := d.request(clone, newHolder(t), s, house.mci, 6_000_000+10*i+5)
+		r.SIM, r.Own = pairing.CardSIM(d.chip(s, usim.Secret(bytes.Repeat([]byte{1}, 32)))), true
+		out, err := d.Run(t.Context(), r)
+		if !errors.Is(err, uicc.ErrMAC) {
+			t.Errorf("another key: %v", err)
+		}
+		d.nothing(clone, out, house.mci, lifecycle.Revoked, "sim-key")
+	}
+}
+
 // chip is a software SIM with a SIM's numbers, in its terminal.
 func (d *desk) chip(s *sim, k usim.Secret) *uicc.Card {
 	d.t.Helper()
-	chip, err := usim.New(usim.Config{Profile: &usim.Profile{
-		ICCID: s.SIM.ICCID.Digits(), IMSI: s.SIM.IMSI.Digits(), K: k[:16], OPc: usim.Secret(s.OPc), PIN1Disabled: true, SQN: 1 << 16, AgeLimit: 100,
-	}})
+	profile := &usim.Profile{ICCID: s.SIM.ICCID.Digits(), IMSI: s.SIM.IMSI.Digits(), K: k, OPc: usim.Secret(s.OPc), PIN1Disabled: true, SQN: 1 << 16, AgeLimit: 100}
+	if s.tuak == nil {
+		profile.K = k[:16]
+	} else {
+		profile.TUAK = &usim.TUAK{RES: s.tuak.RES, Keys: s.tuak.CK, Permutations: s.tuak.Iterations}
+	}
+	chip, err := usim.New(usim.Config{Profile: profile})
 	d.must(err)
 	card, err := uicc.Open(d.t.Context(), usim.Terminal{Card: chip})
 	d.must(err)

@@ -18,7 +18,7 @@ func TestSIMThroughTheAgent(t *testing.T) {
 	ctx := t.Context()
 	const iccid, batch, transport = "8998110000000000012", "1", "sim-transport/1"
 	k, opc := []byte("KKKKKKKK11111111"), []byte("OOOOOOOO22222222")
-	row, err := c.SealTestSIMKeys(ctx, transport, simkeys.AESGCM, iccid, batch, bytes.Clone(k), bytes.Clone(opc), nil)
+	row, err := c.SealTestSIMKeys(ctx, transport, simkeys.AESGCM, vault.TestSIMKeys{ICCID: iccid, Batch: batch, K: bytes.Clone(k), OPc: bytes.Clone(opc)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,14 +40,14 @@ func TestSIMThroughTheAgent(t *testing.T) {
 	if _, err := c.SIMResync(ctx, vault.SIMResyncRequest{Keys: keys[0], RAND: v.RAND, AUTS: make([]byte, 14)}); !errors.Is(err, vault.ErrAUTS) {
 		t.Error(err)
 	}
-	if _, err := c.SIMProgram(ctx, keys[0]); !errors.Is(err, vault.ErrRequest) {
+	if _, err := c.SIMProgram(ctx, vault.SIMProgramRequest{Keys: keys[0], Chip: iccid}); !errors.Is(err, vault.ErrRequest) {
 		t.Error(err)
 	}
-	own, err := c.NewSIMKeys(ctx, iccid, batch)
+	own, err := c.NewSIMKeys(ctx, iccid, batch, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := c.SIMProgram(ctx, own); err != nil || len(plain) != 32 || plain.String() != "[redacted]" {
+	if plain, err := c.SIMProgram(ctx, vault.SIMProgramRequest{Keys: own, Chip: iccid}); err != nil || len(plain.K) != 16 || len(plain.OPc) != 16 || plain.K.String() != "[redacted]" {
 		t.Error(err)
 	}
 }

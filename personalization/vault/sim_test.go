@@ -11,6 +11,7 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/virtual/usim"
 	"cardbureau/hsm"
+	"cardbureau/hsm/aka"
 	"cardbureau/hsm/simkeys"
 )
 
@@ -49,9 +50,13 @@ func simService(t testing.TB) (s *Service, aes, des []byte) {
 // sim is an operator's SIM with the test's keys.
 func sim(t testing.TB, k, opc []byte, sqn uint64) *usim.Chip {
 	t.Helper()
-	c, err := usim.New(usim.Config{Profile: &usim.Profile{
-		ICCID: simICCID, IMSI: "432110000000001", K: usim.Secret(k), OPc: usim.Secret(opc), PIN1Disabled: true, SQN: sqn, AgeLimit: 100,
-	}})
+	return started(t, usim.Profile{ICCID: simICCID, IMSI: "432110000000001", K: usim.Secret(k), OPc: usim.Secret(opc), PIN1Disabled: true, SQN: sqn, AgeLimit: 100})
+}
+
+// started is a software SIM whose USIM is selected.
+func started(t testing.TB, p usim.Profile) *usim.Chip {
+	t.Helper()
+	c, err := usim.New(usim.Config{Profile: &p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +94,7 @@ func TestSIMIsProven(t *testing.T) {
 			if form.DES3() {
 				name = "sim-transport-des/1"
 			}
-			row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: name, Form: form, ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc)})
+			row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: name, Form: form, Keys: TestSIMKeys{ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +107,7 @@ func TestSIMIsProven(t *testing.T) {
 				t.Fatal(err)
 			}
 			keys := all.Keys[0]
-			if bytes.Contains(keys.Wrapped, simK) || len(keys.Wrapped) != simkeys.WrappedSize {
+			if bytes.Contains(keys.Wrapped, simK) {
 				t.Error("wrapped keys")
 			}
 			prove(t, s, keys, sim(t, simK, simOPc, 32*1000+5))
@@ -173,6 +178,102 @@ func prove(t *testing.T, s *Service, keys SIMKeys, card *usim.Chip) {
 	}
 }
 
+// TestTUAKIsProven takes the keys of a TUAK subscriber in from a file in every form and
+// proves a software SIM with them, after one resynchronization; the same with keys that
+// the bureau draws.
+func TestTUAKIsProven(t *testing.T) {
+	s, aes, des := simService(t)
+	ctx := t.Context()
+	tuak := &aka.TUAKParameters{MAC: 8, RES: 16, CK: 16, IK: 16, Iterations: 2}
+	k, topc := bytes.Repeat([]byte{0x4B}, 32), bytes.Repeat([]byte("TOPc"), 8)
+	card := func(k, topc []byte) *usim.Chip {
+		return started(t, usim.Profile{
+			ICCID: simICCID, IMSI: "432110000000001", K: usim.Secret(k), OPc: usim.Secret(topc), TUAK: &usim.TUAK{RES: 16, Keys: 16, Permutations: 2},
+			PIN1Disabled: true, SQN: 32*1000 + 5, AgeLimit: 100,
+		})
+	}
+	for form, c := range map[simkeys.Form]struct {
+		name, cipher string
+		key          []byte
+	}{
+		simkeys.AESGCM: {"sim-transport/1", "", nil}, simkeys.AESECB: {"sim-transport/1", "-aes-256-ecb", aes}, simkeys.AESCBC: {"sim-transport/1", "-aes-256-cbc", aes},
+		simkeys.DES3CBC: {"sim-transport-des/1", "-des-ede3-cbc", des},
+	} {
+		row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: c.name, Form: form, Keys: TestSIMKeys{ICCID: simICCID, Batch: simBatch, K: bytes.Clone(k), OPc: bytes.Clone(topc), TUAK: tuak}})
+		if err != nil {
+			t.Fatal(form, err)
+		}
+		if c.cipher != "" {
+			row.K, row.OPc = opensslOf(t, c.cipher, c.key, k), opensslOf(t, c.cipher, c.key, topc)
+		}
+		all, err := s.simKeysIn(ctx, &SIMKeysInRequest{TransportKey: c.name, Form: form, Batch: simBatch, TUAK: tuak, Rows: []SIMKeyRow{*row}})
+		if err != nil {
+			t.Fatal(form, err)
+		}
+		prove(t, s, all.Keys[0], card(k, topc))
+		if _, err := s.simKeysIn(ctx, &SIMKeysInRequest{TransportKey: c.name, Form: form, Batch: simBatch, Rows: []SIMKeyRow{*row}}); !errors.Is(err, ErrRequest) {
+			t.Errorf("%s: keys of TUAK for MILENAGE: %v", form, err)
+		}
+	}
+	own, err := s.newSIMKeys(ctx, &newSIMKeysRequest{simICCID, simBatch, tuak})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.simProgram(ctx, &SIMProgramRequest{Keys: *own, Chip: simICCID})
+	if err != nil || p.TUAK == nil || *p.TUAK != *tuak {
+		t.Fatal(err)
+	}
+	prove(t, s, *own, card(p.K, p.OPc))
+	bad := *tuak
+	bad.MAC = 16
+	if _, err := s.newSIMKeys(ctx, &newSIMKeysRequest{simICCID, simBatch, &bad}); !errors.Is(err, ErrRequest) {
+		t.Errorf("a MAC for no AUTN: %v", err)
+	}
+	if _, err := s.simKeysIn(ctx, &SIMKeysInRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, Batch: simBatch, TUAK: &bad, Rows: []SIMKeyRow{{ICCID: simICCID}}}); !errors.Is(err, ErrRequest) {
+		t.Errorf("a MAC for no AUTN: %v", err)
+	}
+}
+
+// TestDelegatedKeys: keys that an operator gave to program SIMs with come out for the
+// chip that was read, with those for messages over the air; from no other file.
+func TestDelegatedKeys(t *testing.T) {
+	s, _, _ := simService(t)
+	ctx := t.Context()
+	ota := map[string][]byte{"KIC1": []byte("1 KIc 1111111111"), "KID1": []byte("1 KID 1111111111"), "KIK1": []byte("1 KIK 1111111111")}
+	row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, Keys: TestSIMKeys{
+		ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc), OTA: ota, Delegated: true,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := SIMKeysInRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, Batch: simBatch, Delegated: true, Rows: []SIMKeyRow{*row}}
+	all, err := s.simKeysIn(ctx, &in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.simProgram(ctx, &SIMProgramRequest{Keys: all.Keys[0], Chip: simICCID})
+	if err != nil || !bytes.Equal(p.K, simK) || len(p.OTA) != 3 || !bytes.Equal(p.OTA["KID1"], ota["KID1"]) {
+		t.Fatal(err)
+	}
+	for name, value := range ota {
+		if bytes.Contains(all.Keys[0].Wrapped, value) || bytes.Contains(row.OTA[name], value) {
+			t.Errorf("%s is not sealed", name)
+		}
+	}
+	p.Zero()
+	if !bytes.Equal(p.OTA["KIC1"], make([]byte, 16)) {
+		t.Error("not zero")
+	}
+	in.Delegated = false
+	if _, err := s.simKeysIn(ctx, &in); !errors.Is(err, ErrRequest) {
+		t.Errorf("keys over the air of a file that programs nothing: %v", err)
+	}
+	in.Rows[0].OTA = nil
+	if _, err := s.simKeysIn(ctx, &in); !errors.Is(err, ErrSealed) {
+		t.Errorf("the purpose is not bound: %v", err)
+	}
+}
+
 func opensslOf(t *testing.T, name string, key, plain []byte) []byte {
 	t.Helper()
 	args := []string{"enc", name, "-nopad", "-K", hex.EncodeToString(key)}
@@ -220,7 +321,7 @@ func TestSIMTransportKeysComeIn(t *testing.T) {
 func TestSIMRefusals(t *testing.T) {
 	s, _, _ := simService(t)
 	ctx := t.Context()
-	row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc)})
+	row, err := s.sealTestSIM(ctx, &sealTestSIMRequest{TransportKey: "sim-transport/1", Form: simkeys.AESGCM, Keys: TestSIMKeys{ICCID: simICCID, Batch: simBatch, K: bytes.Clone(simK), OPc: bytes.Clone(simOPc)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,22 +354,25 @@ func TestSIMRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.simProgram(ctx, &all.Keys[0]); !errors.Is(err, ErrRequest) {
+	if _, err := s.simProgram(ctx, &SIMProgramRequest{Keys: all.Keys[0], Chip: simICCID}); !errors.Is(err, ErrRequest) {
 		t.Errorf("an operator's keys come out: %v", err)
 	}
-	own, err := s.newSIMKeys(ctx, &newSIMKeysRequest{simICCID, simBatch})
+	own, err := s.newSIMKeys(ctx, &newSIMKeysRequest{simICCID, simBatch, nil})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := s.simProgram(ctx, own)
-	if err != nil || len(plain.Data) != 32 {
+	plain, err := s.simProgram(ctx, &SIMProgramRequest{Keys: *own, Chip: simICCID})
+	if err != nil || len(plain.K) != 16 || len(plain.OPc) != 16 || plain.TUAK != nil || len(plain.OTA) != 0 {
 		t.Fatal(err)
 	}
-	prove(t, s, *own, sim(t, plain.Data[:16], plain.Data[16:], 32*1000+5))
+	prove(t, s, *own, sim(t, plain.K, plain.OPc, 32*1000+5))
 	moved := *own
 	moved.ICCID = "8998110000000000013"
-	if _, err := s.simProgram(ctx, &moved); !errors.Is(err, ErrSealed) {
+	if _, err := s.simProgram(ctx, &SIMProgramRequest{Keys: moved, Chip: moved.ICCID}); !errors.Is(err, ErrSealed) {
 		t.Error(err)
+	}
+	if _, err := s.simProgram(ctx, &SIMProgramRequest{Keys: *own, Chip: moved.ICCID}); !errors.Is(err, ErrRequest) {
+		t.Errorf("keys of another SIM than the one that was read: %v", err)
 	}
 	good := SIMVectorRequest{Keys: *own, RAND: make([]byte, 16), Session: []byte{1}}
 	for name, change := range map[string]func(*SIMVectorRequest){

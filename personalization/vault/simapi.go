@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cardbureau/hsm/aka"
 	"cardbureau/hsm/simkeys"
 )
 
@@ -23,7 +24,7 @@ type SIMScheme struct {
 // SIMKeys are a subscriber's, wrapped under the storage key: nothing but the agent
 // reads them. They are bound to ICCID and batch.
 type SIMKeys struct {
-	Wrapped []byte // 62 bytes
+	Wrapped []byte
 	ICCID   string
 	Batch   string
 }
@@ -33,6 +34,7 @@ type SIMKeyRow struct {
 	ICCID  string
 	Sealed []byte
 	K, OPc []byte
+	OTA    map[string][]byte // KIC1 and so on
 	IV     []byte
 }
 
@@ -44,7 +46,36 @@ type SIMKeysInRequest struct {
 	TransportKey string
 	Form         simkeys.Form
 	Batch        string
-	Rows         []SIMKeyRow // 1 to 1000
+	// TUAK are the parameters of the file's algorithm; nil: it is MILENAGE.
+	TUAK *aka.TUAKParameters
+	// Delegated: the operator has the bureau program these SIMs. Only keys of such
+	// files are ever given out, and only they may have OTA.
+	Delegated bool
+	Rows      []SIMKeyRow // 1 to 1000
+}
+
+// SIMProgramRequest asks for what a chip is programmed with.
+type SIMProgramRequest struct {
+	Keys SIMKeys
+	// Chip is the ICCID that was read from the chip in the reader. Keys of another one
+	// are not given out.
+	Chip string
+}
+
+// SIMProgram is what a chip is programmed with.
+type SIMProgram struct {
+	K, OPc Secret              // MILENAGE: 16 bytes each; TUAK: 16 or 32, and TOPc, 32
+	TUAK   *aka.TUAKParameters // nil: MILENAGE
+	OTA    map[string]Secret   // by KIC1 and so on; none where the operator gave none
+}
+
+// Zero overwrites the keys.
+func (p SIMProgram) Zero() {
+	p.K.Zero()
+	p.OPc.Zero()
+	for _, k := range p.OTA {
+		k.Zero()
+	}
 }
 
 // SIMVectorRequest asks for a challenge to one SIM.

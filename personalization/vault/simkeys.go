@@ -98,10 +98,16 @@ func (s *Service) simKeysIn(ctx context.Context, in *SIMKeysInRequest) (*simKeys
 	if n := len(in.Rows); n < 1 || n > maxSIMRows {
 		return nil, fmt.Errorf("%w: 1 to %d rows are taken in at once", ErrRequest, maxSIMRows)
 	}
+	if in.TUAK != nil {
+		if err := simkeys.CheckTUAK(*in.TUAK); err != nil {
+			return nil, simError(err)
+		}
+	}
 	transport, err := s.transportKey(ctx, in.TransportKey, in.Form)
 	if err != nil {
 		return nil, err
 	}
+	kind := simkeys.Kind{TUAK: in.TUAK, Delegated: in.Delegated}
 	out := &simKeysReply{}
 	seen := map[string]bool{}
 	for i, r := range in.Rows {
@@ -109,8 +115,11 @@ func (s *Service) simKeysIn(ctx context.Context, in *SIMKeysInRequest) (*simKeys
 			return nil, fmt.Errorf("row %d: %w: its ICCID came before", i+1, ErrRequest)
 		}
 		seen[r.ICCID] = true
+		if len(r.OTA) > 0 && !in.Delegated {
+			return nil, fmt.Errorf("row %d: %w: keys for messages over the air serve to program SIMs alone", i+1, ErrRequest)
+		}
 		b := simkeys.Binding{ICCID: r.ICCID, Batch: in.Batch}
-		sub, err := simkeys.OpenRow(ctx, transport, in.Form, simkeys.Row{Sealed: r.Sealed, K: r.K, OPc: r.OPc, IV: r.IV}, b)
+		sub, err := simkeys.OpenRow(ctx, transport, in.Form, kind, simkeys.Row{Sealed: r.Sealed, K: r.K, OPc: r.OPc, OTA: r.OTA, IV: r.IV}, b)
 		if err != nil {
 			return nil, fmt.Errorf("row %d: %w", i+1, simError(err))
 		}
@@ -124,44 +133,88 @@ func (s *Service) simKeysIn(ctx context.Context, in *SIMKeysInRequest) (*simKeys
 	return out, nil
 }
 
-type newSIMKeysRequest struct{ ICCID, Batch string }
+type newSIMKeysRequest struct {
+	ICCID, Batch string
+	TUAK         *aka.TUAKParameters
+}
 
 // newSIMKeys draws K and OPc: no OP is needed where each subscriber has an OPc of
-// its own.
+// its own. For TUAK both have 32 bytes.
 func (s *Service) newSIMKeys(ctx context.Context, in *newSIMKeysRequest) (*SIMKeys, error) {
-	value, err := s.token.Random(ctx, 32)
+	size := 16
+	if in.TUAK != nil {
+		size = 32
+	}
+	value, err := s.token.Random(ctx, 2*size)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(value)
-	sub := simkeys.Subscriber{K: value[:16:16], OPc: value[16:], Bureau: true}
+	sub := simkeys.Subscriber{K: value[:size:size], OPc: value[size:], TUAK: in.TUAK, Bureau: true}
 	out, err := s.wrapSubscriber(ctx, sub, simkeys.Binding{ICCID: in.ICCID, Batch: in.Batch})
 	return &out, err
 }
 
-// simProgram gives K and OPc of keys that the bureau made, and of no others: what
-// a blank is programmed with.
-func (s *Service) simProgram(ctx context.Context, in *SIMKeys) (*bytesReply, error) {
-	sub, err := s.subscriber(ctx, *in)
+// wireSIMProgram carries what a Secret would redact.
+type wireSIMProgram struct {
+	K, OPc []byte
+	TUAK   *aka.TUAKParameters
+	OTA    map[string][]byte
+}
+
+// Zero wipes the keys once they are sent.
+func (r *wireSIMProgram) Zero() {
+	clear(r.K)
+	clear(r.OPc)
+	for _, k := range r.OTA {
+		clear(k)
+	}
+}
+
+// simProgram gives keys that the bureau made, or that an operator gave it to program
+// SIMs with, and no others; and those of the chip that was read alone.
+func (s *Service) simProgram(ctx context.Context, in *SIMProgramRequest) (*wireSIMProgram, error) {
+	if in.Chip != in.Keys.ICCID {
+		return nil, fmt.Errorf("%w: these are the keys of another SIM than the one in the reader", ErrRequest)
+	}
+	sub, err := s.subscriber(ctx, in.Keys)
 	if err != nil {
 		return nil, err
 	}
-	defer sub.Zero()
-	if !sub.Bureau {
+	if !sub.Bureau && !sub.Delegated {
+		sub.Zero()
 		return nil, fmt.Errorf("%w: keys of an operator stay in the HSM agent", ErrRequest)
 	}
-	return &bytesReply{Data: append(append(make([]byte, 0, 32), sub.K...), sub.OPc...)}, nil
+	out := &wireSIMProgram{K: sub.K, OPc: sub.OPc, TUAK: sub.TUAK, OTA: map[string][]byte{}}
+	for name, k := range sub.OTA {
+		out.OTA[name] = k
+	}
+	return out, nil // the server zeroes them once they are sent
+}
+
+// TestSIMKeys are keys of a SIM that a simulated operator seals.
+type TestSIMKeys struct {
+	ICCID, Batch string
+	K, OPc, IV   []byte
+	TUAK         *aka.TUAKParameters
+	OTA          map[string][]byte
+	Delegated    bool
 }
 
 type sealTestSIMRequest struct {
 	TransportKey string
 	Form         simkeys.Form
-	Batch, ICCID string
-	K, OPc, IV   []byte
+	Keys         TestSIMKeys
 }
 
 // Zero wipes the keys.
-func (r *sealTestSIMRequest) Zero() { clear(r.K); clear(r.OPc) }
+func (r *sealTestSIMRequest) Zero() {
+	clear(r.Keys.K)
+	clear(r.Keys.OPc)
+	for _, k := range r.Keys.OTA {
+		clear(k)
+	}
+}
 
 func (s *Service) sealTestSIM(ctx context.Context, in *sealTestSIMRequest) (*SIMKeyRow, error) {
 	l, err := label(in.TransportKey)
@@ -177,9 +230,13 @@ func (s *Service) sealTestSIM(ctx context.Context, in *sealTestSIMRequest) (*SIM
 	if err != nil {
 		return nil, err
 	}
-	row, err := simkeys.SealRow(ctx, transport, rand.Reader, in.Form, simkeys.Subscriber{K: in.K, OPc: in.OPc}, in.IV,
-		simkeys.Binding{ICCID: in.ICCID, Batch: in.Batch})
-	return &SIMKeyRow{ICCID: in.ICCID, Sealed: row.Sealed, K: row.K, OPc: row.OPc, IV: row.IV}, simError(err)
+	k := in.Keys
+	sub := simkeys.Subscriber{K: k.K, OPc: k.OPc, TUAK: k.TUAK, OTA: map[string]aka.Secret{}, Delegated: k.Delegated}
+	for name, value := range k.OTA {
+		sub.OTA[name] = value
+	}
+	row, err := simkeys.SealRow(ctx, transport, rand.Reader, in.Form, sub, k.IV, simkeys.Binding{ICCID: k.ICCID, Batch: k.Batch})
+	return &SIMKeyRow{ICCID: k.ICCID, Sealed: row.Sealed, K: row.K, OPc: row.OPc, OTA: row.OTA, IV: row.IV}, simError(err)
 }
 
 // SIMKeysIn takes subscribers' keys in from rows under a transport key and wraps
@@ -191,26 +248,29 @@ func (c *Client) SIMKeysIn(ctx context.Context, req SIMKeysInRequest) ([]SIMKeys
 	return out.Keys, err
 }
 
-// NewSIMKeys draws the keys of a SIM that the bureau programs itself.
-func (c *Client) NewSIMKeys(ctx context.Context, iccid, batch string) (SIMKeys, error) {
-	out, _, err := call[SIMKeys](ctx, c, methodNewSIMKeys, newSIMKeysRequest{iccid, batch})
+// NewSIMKeys draws the keys of a SIM that the bureau programs itself; tuak nil: for
+// MILENAGE.
+func (c *Client) NewSIMKeys(ctx context.Context, iccid, batch string, tuak *aka.TUAKParameters) (SIMKeys, error) {
+	out, _, err := call[SIMKeys](ctx, c, methodNewSIMKeys, newSIMKeysRequest{iccid, batch, tuak})
 	return out, err
 }
 
-// SIMProgram gives K ‖ OPc, 32 bytes, of keys that NewSIMKeys made: SIM blanks of
-// this kind take them behind ADM1 in the clear, so they cannot but pass here.
-// ErrRequest for an operator's keys, which are never given out. Zero them after
-// use.
-func (c *Client) SIMProgram(ctx context.Context, keys SIMKeys) (Secret, error) {
-	out, _, err := call[bytesReply](ctx, c, methodSIMProgram, keys)
-	return Secret(out.Data), err
+// SIMProgram gives the keys to program a chip with, whose ICCID was read from it: SIM
+// blanks take them behind ADM1 in the clear, so they cannot but pass here. ErrRequest
+// for keys of another SIM, and for those that an operator gave to authenticate with,
+// which are never given out. Zero them after use.
+func (c *Client) SIMProgram(ctx context.Context, req SIMProgramRequest) (SIMProgram, error) {
+	out, _, err := call[wireSIMProgram](ctx, c, methodSIMProgram, req)
+	p := SIMProgram{K: out.K, OPc: out.OPc, TUAK: out.TUAK, OTA: map[string]Secret{}}
+	for name, k := range out.OTA {
+		p.OTA[name] = k
+	}
+	return p, err
 }
 
 // SealTestSIMKeys enciphers keys as an operator does, under a transport key that
 // is a development key: for the simulated operator. ErrDevelopment with others.
-func (c *Client) SealTestSIMKeys(ctx context.Context, transportKey string, form simkeys.Form, iccid, batch string, k, opc, iv []byte) (SIMKeyRow, error) {
-	out, _, err := call[SIMKeyRow](ctx, c, methodSealTestSIM, sealTestSIMRequest{
-		TransportKey: transportKey, Form: form, ICCID: iccid, Batch: batch, K: k, OPc: opc, IV: iv,
-	})
+func (c *Client) SealTestSIMKeys(ctx context.Context, transportKey string, form simkeys.Form, keys TestSIMKeys) (SIMKeyRow, error) {
+	out, _, err := call[SIMKeyRow](ctx, c, methodSealTestSIM, sealTestSIMRequest{TransportKey: transportKey, Form: form, Keys: keys})
 	return out, err
 }

@@ -10,14 +10,17 @@ import (
 	"cardbureau/cardio/apdu"
 )
 
-// Key files are those of SJA2: a byte of configuration, K and OPc or OP.
+// Key files are those of SJA2 and SJA5: a byte of configuration, K and OPc or OP; for
+// TUAK two bytes of configuration, the number of permutations, TOPc or TOP, and K.
 const (
 	keyFileSize       = 33
+	tuakFileSize      = 67 // with K of 32 bytes
 	algorithmMask     = 0x0F
 	algorithmMilenage = 0x04
+	algorithmTUAK     = 0x06
 	configOPc         = 0x10
 	configFirstSRES   = 0x20 // SRES is the beginning of RES, not c2
-	configShortRES    = 0x40 // 4 bytes of RES in the 3G context
+	configShortRES    = 0x40 // 4 bytes of RES in the 3G context; of TUAK, K of 32 bytes
 )
 
 // Contexts of AUTHENTICATE, P2 (TS 31.102 clause 7.1.2).
@@ -41,14 +44,47 @@ const (
 	dataKs  = "gba" // CK ‖ IK of the last bootstrapping, in no file
 )
 
+// algorithms are what a key file chooses from.
+type algorithms interface {
+	macs(challenge []byte, sqn uint64, amf uint16) (a, s uint64)
+	answer(challenge []byte) (res, ck, ik []byte, ak uint64)
+	akStar(challenge []byte) uint64
+}
+
 // algorithm reads a key file; nil: not programmed, or for an algorithm that
-// this card has not.
-func (c *Chip) algorithm(name string) (m *milenage, config byte) {
+// this card has not. Only files that have room for TUAK's keys choose it.
+func (c *Chip) algorithm(name string) (m algorithms, config byte) {
 	b := c.space.Get(dataPrefix + name)
-	if len(b) != keyFileSize || b[0]&algorithmMask != algorithmMilenage {
+	if len(b) < keyFileSize {
 		return nil, 0
 	}
-	return newMilenage(b[1:17], b[17:33], b[0]&configOPc != 0, c.space.Get(dataPrefix+dataConfig)), b[0]
+	switch b[0] & algorithmMask {
+	case algorithmMilenage:
+		return newMilenage(b[1:17], b[17:33], b[0]&configOPc != 0, c.space.Get(dataPrefix+dataConfig)), b[0]
+	case algorithmTUAK:
+		if len(b) < tuakFileSize {
+			return nil, 0
+		}
+		return tuakOf(b)
+	}
+	return nil, 0
+}
+
+// tuakOf reads a key file for TUAK. The second byte has the sizes of RES in its bits
+// 1 to 3, of MAC in 4 to 6, of CK and IK in 7.
+func tuakOf(b []byte) (algorithms, byte) {
+	size := 16
+	if b[0]&configShortRES != 0 {
+		size = 32
+	}
+	res, mac, ck := b[1]&0x07, b[1]>>3&0x07, 16
+	if b[1]&0x40 != 0 {
+		ck = 32
+	}
+	if mac != 0 || res > 2 || b[2] == 0 { // AUTN takes 8 bytes, AUTHENTICATE answers with 4 to 16
+		return nil, 0
+	}
+	return newTUAK(b[35:35+size], b[3:35], b[0]&configOPc != 0, 4<<res, ck, int(b[2])), b[0] &^ configShortRES
 }
 
 // authenticate is AUTHENTICATE (TS 31.102 and TS 31.103 clause 7.1). The order of
@@ -113,7 +149,7 @@ func lv(b []byte) []byte { return append([]byte{byte(len(b))}, b...) }
 
 // verdict is the part that 3G and GBA have in common: the MAC, then the sequence
 // number (TS 33.102 clause 6.3.3). conceal changes the MAC that is expected.
-func (c *Chip) verdict(m *milenage, challenge, autn []byte, conceal func(mac, ik []byte)) (auts []byte, sw apdu.StatusWord) {
+func (c *Chip) verdict(m algorithms, challenge, autn []byte, conceal func(mac, ik []byte)) (auts []byte, sw apdu.StatusWord) {
 	_, _, ik, ak := m.answer(challenge)
 	sqn := get48(autn) ^ ak
 	a, _ := m.macs(challenge, sqn, binary.BigEndian.Uint16(autn[6:]))
@@ -151,7 +187,7 @@ func (c *Chip) authenticate3G(challenge, autn []byte, withKc bool) ([]byte, apdu
 		res = res[:4]
 	}
 	out := join([]byte{tagSuccess}, lv(res), lv(ck), lv(ik))
-	if withKc {
+	if withKc && len(ck) == 16 { // c3 takes no longer keys
 		out = append(out, lv(fold(join(ck, ik), 8))...)
 	}
 	return out, apdu.SWSuccess
@@ -164,6 +200,9 @@ func (c *Chip) gsm(name string, challenge []byte) (sres, kc []byte) {
 		return nil, nil
 	}
 	res, ck, ik, _ := m.answer(challenge)
+	if len(ck) != 16 {
+		return nil, nil
+	}
 	if config&configFirstSRES != 0 {
 		sres = res[:4]
 	} else {

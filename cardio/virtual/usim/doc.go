@@ -8,12 +8,13 @@
 // careful card refuses, it refuses, with the status word of the standard.
 // Access rules are those that its own EF.ARR says, read at every command.
 //
-// Two kinds are made (see Kind): an operator's SIM, whose keys are in no file,
-// and a blank that is programmed by whoever has its ADM1, with the key files
-// that sysmocom's SJA2 has. ICCID can be rewritten on neither.
+// Three kinds are made (see Kind): an operator's SIM, whose keys are in no file,
+// and blanks that are programmed by whoever has their ADM1, with the key files
+// that sysmocom's SJA2 and SJA5 have. ICCID can be rewritten on none. It
+// authenticates by MILENAGE (TS 35.206) or TUAK (TS 35.231).
 //
 // What it has not: logical channels beside the basic one, secured messages over
-// the air, TUAK, COMP128, and of the toolkit more than FETCH and TERMINAL
+// the air (their keys and counters are files that nothing reads), COMP128, and of the toolkit more than FETCH and TERMINAL
 // RESPONSE of commands that the profile lists. A write that a tear cuts through
 // has happened or not; there is no half record.
 //

@@ -176,8 +176,15 @@ func (m maker) all() {
 func (m maker) keys() {
 	p := m.profile
 	key := make([]byte, keyFileSize)
-	if len(p.K) > 0 {
+	if len(p.K) > 0 && p.TUAK == nil {
 		key = join([]byte{configOPc | algorithmMilenage}, []byte(p.K), []byte(p.OPc))
+	}
+	first := key // of AF20: the others have no room for TUAK
+	if p.TUAK != nil {
+		first = join(p.TUAK.file(len(p.K)), []byte(p.OPc), []byte(p.K))
+	}
+	if p.TUAK != nil || p.Kind == DelegatedSJA5 {
+		first = append(first, make([]byte, tuakFileSize-len(first))...)
 	}
 	config := append([]byte{}, p.R...)
 	for _, c := range p.C {
@@ -186,7 +193,7 @@ func (m maker) keys() {
 	contents := []struct {
 		path string
 		data []byte
-	}{{dataKey, key}, {dataKey2G, key}, {dataSIMKey, key}, {dataConfig, config}, {dataSQN, newFreshness(p)}}
+	}{{dataKey, first}, {dataKey2G, key}, {dataSIMKey, key}, {dataConfig, config}, {dataSQN, newFreshness(p)}}
 	if p.Kind == OperatorIssued {
 		for _, c := range contents {
 			m.space.Set(dataPrefix+c.path, c.data)
@@ -197,12 +204,42 @@ func (m maker) keys() {
 	for _, c := range contents {
 		m.put(c.path, file{kind: transparent, rule: ruleADM}, c.data)
 	}
-	m.entries(systemPath, []entry{{fid: "6F22", rule: ruleADM, record: 35, data: filled(3 * 35)}})
+	m.entries(systemPath, []entry{{fid: "6F22", rule: ruleADM, record: otaRecord, data: m.otaKeys()}, {fid: "6F23", rule: ruleADM, record: 7, data: m.otaCounters()}})
 	if p.ISIM {
 		m.entries(isimPath, []entry{
 			{fid: "AF20", rule: ruleADM, shares: dataKey}, {fid: "AF30", rule: ruleADM, shares: dataSQN},
 		})
 	}
+}
+
+// Keys for messages over the air, as the maker delivers them: three sets of KIc, KID
+// and KIK of 16 bytes for triple DES. EF.0348_KEY has in a record the security domain,
+// the set, a byte of length and type, and the key; EF.0348_COUNT the domain, the set
+// and a counter of 5 bytes.
+const (
+	otaRecord = 35
+	otaDomain = 0xFE
+	otaSets   = 3
+)
+
+func (m maker) otaKeys() (out []byte) {
+	for set := range otaSets {
+		for kind := range 3 {
+			key := make([]byte, 16)
+			for i := range key {
+				key[i] = byte(0x10*(set+1) + kind)
+			}
+			out = append(out, padded(join([]byte{otaDomain, byte(set + 1), 0x10 | byte(kind)}, key), otaRecord)...)
+		}
+	}
+	return out
+}
+
+func (m maker) otaCounters() (out []byte) {
+	for set := range otaSets {
+		out = append(out, otaDomain, byte(set+1), 0, 0, 0, 0, 0)
+	}
+	return out
 }
 
 func mustHex(s string) []byte {

@@ -15,8 +15,10 @@ const (
 	// OperatorIssued is a finished SIM: its keys are in no file.
 	OperatorIssued Kind = iota
 	// DelegatedBlank has key files behind ADM1, laid out as on sysmocom's SJA2:
-	// ADF.USIM AF20, AF22 and AF30, DF.SYSTEM A515 with 6F20 to 6F22.
+	// ADF.USIM AF20, AF22 and AF30, DF.SYSTEM A515 with 6F20 to 6F23.
 	DelegatedBlank
+	// DelegatedSJA5 is DelegatedBlank as on SJA5: AF20 has room for keys of TUAK.
+	DelegatedSJA5
 )
 
 // ErrProfile marks personal data that no SIM can hold.
@@ -41,7 +43,7 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 type Profile struct {
 	Kind  Kind
 	ICCID string // 18 to 20 digits, check digit included
-	ATR   []byte // DefaultATR, or SJA2ATR of a DelegatedBlank, when nil
+	ATR   []byte // DefaultATR, or SJA2ATR or SJA5ATR of a blank, when nil
 
 	IMSI      string // 6 to 15 digits; empty: not yet programmed
 	MNCDigits int    // 2 or 3, for EF.AD and the home network; 2 when 0
@@ -49,7 +51,9 @@ type Profile struct {
 	SPN       string // at most 16 characters of the GSM default alphabet
 	ACC       uint16 // access control class, a bit a class
 
-	K, OPc Secret // 16 bytes each; both or none
+	K, OPc Secret // 16 bytes each; both or none. For TUAK 16 or 32, and TOPc, 32
+	// TUAK has the card authenticate by TUAK; nil: by MILENAGE.
+	TUAK *TUAK
 	// R and C are parameters of MILENAGE; nil: those of TS 35.206.
 	R []byte   // 5 bytes, bits
 	C [][]byte // 5 times 16 bytes
@@ -78,6 +82,36 @@ type Profile struct {
 	Proactive [][]byte
 }
 
+// TUAK is what an operator chooses of TUAK (TS 35.231 clause 5.1) and a card can do:
+// MAC has 8 bytes.
+type TUAK struct {
+	RES  int // 4, 8 or 16 bytes
+	Keys int // CK and IK: 16 or 32 bytes each
+	// Permutations are how often Keccak-f runs, 1 to 255.
+	Permutations int
+}
+
+// file is what stands before TOPc in a key file.
+func (t *TUAK) file(k int) []byte {
+	b := []byte{configOPc | algorithmTUAK, 0, byte(t.Permutations)}
+	if k == 32 {
+		b[0] |= configShortRES
+	}
+	for n := t.RES; n > 4; n /= 2 {
+		b[1]++
+	}
+	if t.Keys == 32 {
+		b[1] |= 0x40
+	}
+	return b
+}
+
+// fits says whether K and TOPc are keys for it.
+func (t *TUAK) fits(k, topc Secret) bool {
+	return (len(k) == 16 || len(k) == 32) && len(topc) == 32 && (t.RES == 4 || t.RES == 8 || t.RES == 16) &&
+		(t.Keys == 16 || t.Keys == 32) && t.Permutations >= 1 && t.Permutations <= 255
+}
+
 func (p Profile) defaults() Profile {
 	for _, d := range []struct {
 		value    *Secret
@@ -98,8 +132,11 @@ func (p Profile) defaults() Profile {
 	}
 	if p.ATR == nil {
 		p.ATR = DefaultATR
-		if p.Kind == DelegatedBlank {
+		switch p.Kind {
+		case DelegatedBlank:
 			p.ATR = SJA2ATR
+		case DelegatedSJA5:
+			p.ATR = SJA5ATR
 		}
 	}
 	if p.R == nil {
@@ -120,7 +157,7 @@ func (p Profile) check() error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrProfile}, a...)...)
 	}
 	switch {
-	case p.Kind > DelegatedBlank:
+	case p.Kind > DelegatedSJA5:
 		return fail("there is no kind %d", p.Kind)
 	case !digits(p.ICCID, 18, 20):
 		return fail("an ICCID has 18 to 20 digits")
@@ -132,7 +169,9 @@ func (p Profile) check() error {
 		return fail("a number has 3 to 20 digits")
 	case !plainText(p.SPN, 16):
 		return fail("a service provider name has at most 16 letters, digits and spaces")
-	case len(p.K) != len(p.OPc) || len(p.K) != 0 && len(p.K) != 16:
+	case p.TUAK != nil && (!p.TUAK.fits(p.K, p.OPc) || p.Kind == DelegatedBlank):
+		return fail("for TUAK K has 16 or 32 bytes and TOPc 32, and SJA2 does not have it")
+	case p.TUAK == nil && (len(p.K) != len(p.OPc) || len(p.K) != 0 && len(p.K) != 16):
 		return fail("K and OPc have 16 bytes")
 	case p.Kind == OperatorIssued && len(p.K) == 0:
 		return fail("an operator's SIM has keys")
@@ -179,6 +218,12 @@ var DefaultATR = withCheck(
 var SJA2ATR = []byte{
 	0x3B, 0x9F, 0x96, 0x80, 0x1F, 0x87, 0x80, 0x31, 0xE0, 0x73, 0xFE, 0x21, 0x1B,
 	0x67, 0x4A, 0x4C, 0x75, 0x30, 0x34, 0x05, 0x4B, 0xA9,
+}
+
+// SJA5ATR is that of a sysmoISIM-SJA5.
+var SJA5ATR = []byte{
+	0x3B, 0x9F, 0x96, 0x80, 0x1F, 0x87, 0x80, 0x31, 0xE0, 0x73, 0xFE, 0x21, 0x1B,
+	0x67, 0x4A, 0x35, 0x75, 0x30, 0x35, 0x02, 0x51, 0xCC,
 }
 
 // withCheck appends TCK (ISO/IEC 7816-3 clause 8.2.5).

@@ -112,7 +112,7 @@ func TestSetsThroughAUTHENTICATE(t *testing.T) {
 
 func (c *Chip) mustAlgorithm() *milenage {
 	m, _ := c.algorithm(dataKey)
-	return m
+	return m.(*milenage)
 }
 
 type simVectors struct {

@@ -49,8 +49,14 @@ func Check(r io.Reader, kind Kind) (Summary, error) {
 func Write(w io.Writer, kind Kind, h Header, rows []Row) error {
 	h.Quantity = len(rows)
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Customer: %s\nQuantity: %d\nType: %s\nProfile: %s\nBatch: %s\nTransport_key: %s\n%s: %s\n",
-		h.Customer, h.Quantity, h.Type, h.Profile, h.Batch, h.TransportKey, kind, strings.Join(h.Variables, "/"))
+	fmt.Fprintf(&b, "Customer: %s\nQuantity: %d\nType: %s\nProfile: %s\nBatch: %s\nTransport_key: %s\n", h.Customer, h.Quantity, h.Type, h.Profile, h.Batch, h.TransportKey)
+	if h.TUAK != nil {
+		fmt.Fprintf(&b, "Algorithm: %s\n", h.algorithm())
+	}
+	if h.Programming {
+		fmt.Fprintf(&b, "Purpose: %s\n", forProgramming)
+	}
+	fmt.Fprintf(&b, "%s: %s\n", kind, strings.Join(h.Variables, "/"))
 	for _, r := range rows {
 		for i, v := range h.Variables {
 			if i > 0 {

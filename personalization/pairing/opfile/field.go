@@ -3,8 +3,10 @@ package opfile
 import (
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
+	"cardbureau/hsm/simkeys"
 	"cardbureau/personalization/record"
 	"cardbureau/personalization/vault"
 )
@@ -40,10 +42,29 @@ var fields = map[string]field{
 		r.ADM1 = vault.Secret(v)
 		return ""
 	},
-	"KI":   bytesOf("KI", func(r *Row) *[]byte { return &r.KI }, 16),
+	"KI":   bytesOf("KI", func(r *Row) *[]byte { return &r.KI }, 16, 32),
 	"OPC":  bytesOf("OPC", func(r *Row) *[]byte { return &r.OPC }, 16),
+	"TOPC": bytesOf("TOPC", func(r *Row) *[]byte { return &r.OPC }, 32),
 	"IV":   bytesOf("IV", func(r *Row) *[]byte { return &r.IV }, 8, 16),
-	"KEYS": bytesOf("KEYS", func(r *Row) *[]byte { return &r.Keys }, 60),
+	"KEYS": bytesOf("KEYS", func(r *Row) *[]byte { return &r.Keys }, 60, 76, 92),
+}
+
+// Keys for messages over the air have 16, 24 or 32 bytes, and 28 more where they are
+// sealed one by one.
+func init() {
+	for _, name := range simkeys.OTANames {
+		fields[name] = func(r *Row, v string) string {
+			var b []byte
+			if reason := bytesOf(name, func(*Row) *[]byte { return &b }, 16, 24, 32, 44, 52, 60)(r, v); reason != "" {
+				return reason
+			}
+			if r.OTA == nil {
+				r.OTA = map[string][]byte{}
+			}
+			r.OTA[name] = b
+			return ""
+		}
+	}
 }
 
 func pin(name string, least int, of func(*Row) *vault.Secret) field {
@@ -65,7 +86,11 @@ func bytesOf(name string, of func(*Row) *[]byte, sizes ...int) field {
 				return ""
 			}
 		}
-		return fmt.Sprintf("%s is %d bytes in hexadecimal", name, sizes[len(sizes)-1])
+		list := make([]string, len(sizes))
+		for i, n := range sizes {
+			list[i] = strconv.Itoa(n)
+		}
+		return fmt.Sprintf("%s is %s bytes in hexadecimal", name, strings.Join(list, " or "))
 	}
 }
 
@@ -82,7 +107,23 @@ func (h *Header) row(text string) (r Row, reason string) {
 			return r, reason
 		}
 	}
-	return r, ""
+	return r, h.sizes(&r)
+}
+
+// sizes holds a row's keys to the algorithm of the header.
+func (h *Header) sizes(r *Row) string {
+	switch {
+	case h.TUAK == nil && len(r.KI) == 32:
+		return "KI is 16 bytes in hexadecimal"
+	case len(r.Keys) > 0 && h.TUAK == nil != (len(r.Keys) == 60):
+		return "KEYS is 60 bytes in hexadecimal, of TUAK 76 or 92"
+	}
+	for _, k := range r.OTA {
+		if sealed := len(k) > 32; sealed != (len(r.Keys) > 0) {
+			return "keys for messages over the air are sealed where KEYS is, and only there"
+		}
+	}
+	return ""
 }
 
 // value is a variable of a row as it is written.
@@ -94,12 +135,15 @@ func (r *Row) value(variable string) string {
 		return r.IMSI
 	case "KI":
 		return hex.EncodeToString(r.KI)
-	case "OPC":
+	case "OPC", "TOPC":
 		return hex.EncodeToString(r.OPC)
 	case "IV":
 		return hex.EncodeToString(r.IV)
 	case "KEYS":
 		return hex.EncodeToString(r.Keys)
+	}
+	if k, ok := r.OTA[variable]; ok {
+		return hex.EncodeToString(k)
 	}
 	secrets := map[string]vault.Secret{"PIN1": r.PIN1, "PUK1": r.PUK1, "PIN2": r.PIN2, "PUK2": r.PUK2, "ADM1": r.ADM1}
 	return string(secrets[variable])

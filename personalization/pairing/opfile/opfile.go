@@ -14,12 +14,14 @@
 //     8998110000000000012 432110000000001 0000 12345678 …
 //
 // The header's names are those six and Var_In (input) or Var_Out (output), each once
-// and in any order, the last one at the end; then follow the rows, fields separated
+// and in any order, the last one at the end. Two more may stand there: Algorithm, which
+// is MILENAGE if it is not said, and Purpose, authentication or programming. Then follow the rows, fields separated
 // by one space, as many as Quantity says. Upper and lower case of names do not
-// matter. Lines end with LF or CR LF and have at most 1024 bytes.
+// matter. Lines end with LF or CR LF and have at most 2048 bytes.
 //
 // KI and OPC are under the transport key, 16 bytes each, with IV for forms that chain;
-// or KEYS is both in one sealed piece. Nothing here deciphers them. Every line that is
+// or KEYS is both in one sealed piece. TUAK has TOPC, 32 bytes, for OPC. KIC1, KID1, KIK1
+// to KIK3 are keys for messages over the air, of SIMs that the bureau programs. Nothing here deciphers them. Every line that is
 // not as it should be is refused by its number, and no error repeats what it says.
 package opfile
 
@@ -29,8 +31,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
-	"strconv"
 	"strings"
 
 	"cardbureau/personalization/vault"
@@ -47,7 +47,7 @@ const (
 
 // Limits of files.
 const (
-	MaxLine     = 1024
+	MaxLine     = 2048
 	MaxQuantity = 1_000_000
 	maxHeader   = 200 // lines before the rows, comments among them
 )
@@ -66,17 +66,6 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e
 // Unwrap is ErrFile.
 func (e *LineError) Unwrap() error { return ErrFile }
 
-// Header is what stands before the rows.
-type Header struct {
-	Customer     string
-	Quantity     int
-	Type         string
-	Profile      string // says in which form the keys are
-	Batch        string
-	TransportKey string   // role/version of a key in the token, sim-transport/1
-	Variables    []string // upper case, of the rows' fields
-}
-
 // Row is one SIM. Fields that the file has not are empty. The keys are as they stand
 // in the file: enciphered.
 type Row struct {
@@ -86,9 +75,10 @@ type Row struct {
 
 	PIN1, PUK1, PIN2, PUK2, ADM1 vault.Secret // ASCII; ADM1 8 digits, or its 8 bytes as 16 hexadecimal digits
 
-	KI, OPC []byte // 16 bytes each
-	IV      []byte // 8 or 16 bytes
-	Keys    []byte // KI and OPC in one sealed piece, 60 bytes
+	KI, OPC []byte            // 16 bytes each; of TUAK 16 or 32, and TOPC, 32
+	IV      []byte            // 8 or 16 bytes
+	Keys    []byte            // KI and OPC in one sealed piece, 60 bytes; of TUAK 76 or 92
+	OTA     map[string][]byte // keys for messages over the air, by KIC1, KID1, KIK1 to KIK3
 }
 
 // String shows nothing of a row but its line.
@@ -153,58 +143,6 @@ func NewReader(r io.Reader, kind Kind) (*Reader, error) {
 		}
 	}
 	return f, nil
-}
-
-var names = []string{"customer", "quantity", "type", "profile", "batch", "transport_key"}
-
-// set takes one header line; it says why not.
-func (h *Header) set(name, value string, kind Kind) string {
-	switch name {
-	case "customer":
-		h.Customer = value
-	case "type":
-		h.Type = value
-	case "profile":
-		h.Profile = value
-	case "batch":
-		h.Batch = value
-	case "transport_key":
-		h.TransportKey = value
-	case "quantity":
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 1 || n > MaxQuantity || strconv.Itoa(n) != value {
-			return fmt.Sprintf("the quantity is a number from 1 to %d", MaxQuantity)
-		}
-		h.Quantity = n
-	case strings.ToLower(string(kind)):
-		return h.setVariables(value, kind)
-	default:
-		return "this name is not known"
-	}
-	return ""
-}
-
-func (h *Header) setVariables(value string, kind Kind) string {
-	list := strings.Split(strings.ToUpper(value), "/")
-	for i, v := range list {
-		if fields[v] == nil || kind == Input && v != "ICCID" && v != "IMSI" {
-			return "a variable is not known in such a file"
-		}
-		if slices.Contains(list[:i], v) {
-			return "a variable stands twice"
-		}
-	}
-	has := func(v string) bool { return slices.Contains(list, v) }
-	switch {
-	case !has("ICCID") || !has("IMSI"):
-		return "the variables must name ICCID and IMSI"
-	case kind == Output && has("KEYS") == has("KI"):
-		return "the variables must name KI and OPC, or KEYS"
-	case has("KI") != has("OPC") || has("IV") && !has("KI"):
-		return "KI, OPC and IV go together"
-	}
-	h.Variables = list
-	return ""
 }
 
 func printable(s string) bool {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"cardbureau/hsm/aka"
 	"cardbureau/personalization/record"
 )
 
@@ -135,6 +136,54 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestTUAKAndOTA: what a header says of its rows, and rows that are otherwise.
+func TestTUAKAndOTA(t *testing.T) {
+	tuak := &aka.TUAKParameters{MAC: 8, RES: 16, CK: 32, IK: 32, Iterations: 2}
+	keys := map[string][]byte{"KIC1": bytes.Repeat([]byte{0xC1}, 16), "KID1": bytes.Repeat([]byte{0xD1}, 16)}
+	legacy, rows := example(2, "ICCID", "IMSI", "KI", "TOPC", "KIC1", "KID1")
+	legacy.TUAK, legacy.Programming = tuak, true
+	sealed, more := example(2, "ICCID", "IMSI", "KEYS")
+	sealed.TUAK = tuak
+	for i := range rows {
+		rows[i].KI, rows[i].OPC, rows[i].OTA = make([]byte, 32), make([]byte, 32), keys
+		more[i].Keys = make([]byte, 92)
+	}
+	var file bytes.Buffer
+	if err := errors.Join(Write(new(bytes.Buffer), Output, sealed, more), Write(&file, Output, legacy, rows)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := NewReader(bytes.NewReader(file.Bytes()), Output)
+	if err != nil || *f.Header.TUAK != *tuak || !f.Header.Programming {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	for row, err := range f.Rows() {
+		if err != nil || len(row.KI) != 32 || len(row.OPC) != 32 || !bytes.Equal(row.OTA["KID1"], keys["KID1"]) || len(row.OTA) != 2 {
+			t.Errorf("row of line %d: %v", row.Line, err)
+		}
+	}
+	good := file.String()
+	for name, change := range map[string][2]string{
+		"no algorithm": {"Algorithm: TUAK/64/128/256/256/2\n", ""}, "another algorithm": {"TUAK/64/128/256/256/2", "COMP128"}, "a MAC for no AUTN": {"TUAK/64", "TUAK/128"},
+		"no purpose": {"Purpose: programming\n", ""}, "another purpose": {"programming", "fun"}, "OPC": {"TOPC", "OPC"}, "KIC alone": {"/KID1", "/PUK1"},
+		"a set of no number": {"KIC1/KID1", "KIC4/KID4"}, "a short key": {"c1c1", "c1"}, "an OTA key sealed by itself": {strings.Repeat("c1", 16), strings.Repeat("c1", 44)},
+	} {
+		if _, err := Check(strings.NewReader(strings.Replace(good, change[0], change[1], 1)), Output); !errors.Is(err, ErrFile) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Sizes of the one algorithm under the name of the other.
+	h, plain := example(1, "ICCID", "IMSI", "KI", "OPC")
+	plain[0].KI = make([]byte, 32)
+	if Write(new(bytes.Buffer), Output, h, plain) == nil {
+		t.Error("a K of 32 bytes for MILENAGE")
+	}
+	h, plain = example(1, "ICCID", "IMSI", "KEYS")
+	h.TUAK = tuak
+	if Write(new(bytes.Buffer), Output, h, plain) == nil {
+		t.Error("keys of 60 bytes for TUAK")
+	}
+}
+
 func TestRowsShowNothing(t *testing.T) {
 	_, rows := example(1)
 	text := fmt.Sprintf("%v %+v %#v %s", rows[0], rows[0], rows[0], rows)
@@ -151,6 +200,7 @@ func FuzzRead(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(b.Bytes())
+		f.Add(bytes.Replace(b.Bytes(), []byte("Batch"), []byte("Algorithm: TUAK/64/64/128/128/1\nPurpose: programming\nBatch"), 1))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, kind := range []Kind{Input, Output} {

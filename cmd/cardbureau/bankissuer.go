@@ -52,13 +52,13 @@ func (c bankIssuer) Run(ctx context.Context, g *globals) error {
 		if err := b.Store.Audit(ctx, actor, "issuer.certified", info.Expires, ""); err != nil {
 			return err
 		}
-		fmt.Printf("The issuer's certificate holds until %s; cards are made under it from now on.\n", info.Expires)
+		fmt.Printf("The issuer's certificate holds until %s/%s; cards are made under it from now on.\n", info.Expires[:2], info.Expires[2:])
 	}
 	if info.ECC != nil {
 		if err := b.Store.Audit(ctx, actor, "issuer.certified", info.ECC.Expires, ""); err != nil {
 			return err
 		}
-		fmt.Printf("The issuer's certificate of an elliptic curve key holds until %s; cards with xda are made under it from now on.\n", info.ECC.Expires)
+		fmt.Printf("The issuer's certificate of an elliptic curve key holds until %s-%s-%s; cards with XDA are made under it from now on.\n", info.ECC.Expires[:4], info.ECC.Expires[4:6], info.ECC.Expires[6:])
 	}
 	return nil
 }

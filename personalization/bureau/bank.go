@@ -153,7 +153,7 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 // replaces the one before; one that is not there is left as it is.
 func (b *Bureau) SetIssuer(ctx context.Context, info vault.IssuerInfo, bin string, now time.Time) error {
 	if info.Certificate == nil && info.ECC == nil {
-		return errors.New("there is no certificate in it")
+		return errors.New("there is no certificate of the scheme's authority in it: it has \"certificate\" (RSA), \"ecc\", or both")
 	}
 	have, err := b.Issuer()
 	if err != nil {
@@ -194,6 +194,9 @@ func (b *Bureau) checkECC(ctx context.Context, e *vault.ECCIssuer, bin string, n
 	if !key.Equal(own) || key.Suite != e.Suite {
 		return errors.New("the certificate of an elliptic curve key is of another key than the token's, or suite is another")
 	}
+	if until := fmt.Sprintf("%X", e.Certificate[8:12]); e.Expires != until { // format 12, field 5
+		return fmt.Errorf("expires of ecc is not the certificate's last day, %s", until)
+	}
 	return nil
 }
 
@@ -212,6 +215,9 @@ func (b *Bureau) checkRSA(ctx context.Context, info vault.IssuerInfo, bin string
 	}
 	if !bytes.Equal(key.Modulus, modulus) || !bytes.Equal(key.Exponent, exponent) || len(info.RID) != 5 {
 		return errors.New("the issuer's certificate is of another key than the token's, or the scheme's RID is missing")
+	}
+	if _, err := time.Parse("0106", info.Expires); err != nil {
+		return errors.New("expires is not the month of the issuer's certificate, as MMYY")
 	}
 	return nil
 }

@@ -373,6 +373,7 @@ func sign(priv *PrivateKey, k *big.Int, message []byte) ([]byte, error) {
 	n, order := s.FieldBytes(), s.order()
 	r := s.hash(p[1:1+n], message)
 	reduced := new(big.Int).SetBytes(r)
+	defer zero(reduced) // which is r·d + k in between
 	if reduced.Mod(reduced, order).Sign() == 0 {
 		return nil, nil
 	}
@@ -383,5 +384,8 @@ func sign(priv *PrivateKey, k *big.Int, message []byte) ([]byte, error) {
 	return append(r, back.FillBytes(make([]byte, n))...), nil
 }
 
-// zero overwrites a number's words.
-func zero(n *big.Int) { clear(n.Bits()) }
+// zero overwrites a number's words, with those that it had when it was longer.
+func zero(n *big.Int) {
+	w := n.Bits()
+	clear(w[:cap(w)])
+}

@@ -48,3 +48,17 @@ func TestStuckSource(t *testing.T) {
 		}
 	}
 }
+
+// TestZero: words that a number had before it became shorter are overwritten too.
+func TestZero(t *testing.T) {
+	n := new(big.Int).Lsh(big.NewInt(0x5EC4E7), 512)
+	n.SetBit(n, 70, 1)
+	words := n.Bits()
+	n.SetInt64(3) // in the same place
+	zero(n)
+	for i, word := range words {
+		if word != 0 {
+			t.Errorf("word %d is left", i)
+		}
+	}
+}

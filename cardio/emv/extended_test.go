@@ -86,6 +86,7 @@ type recording struct {
 	apdu.Card
 	p1      []byte                     // of GENERATE ACs
 	change  func(answer []byte) []byte // of GENERATE AC
+	read    func(answer []byte) []byte // of READ RECORD
 	options func(answer []byte) []byte // of GET PROCESSING OPTIONS
 }
 
@@ -93,6 +94,9 @@ func (r *recording) Transmit(ctx context.Context, command []byte) ([]byte, error
 	out, err := r.Card.Transmit(ctx, command)
 	if len(command) > 4 && command[1] == 0xA8 && r.options != nil && err == nil {
 		out = r.options(bytes.Clone(out))
+	}
+	if len(command) > 4 && command[1] == 0xB2 && r.read != nil && err == nil {
+		out = r.read(bytes.Clone(out))
 	}
 	if len(command) > 4 && command[1] == 0xAE {
 		r.p1 = append(r.p1, command[2])
@@ -261,36 +265,6 @@ func TestExtendedFails(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestExtendedMissing: a card without its certificate lacks data, and one that does
-// not sign has not authenticated itself.
-func TestExtendedMissing(t *testing.T) {
-	f := extendedCard(xdatest.P256)
-	f.records = map[uint16]func([]byte) []byte{0x0303: func([]byte) []byte { return obj(0x70, "9F460100") }}
-	h := &host{t: t, f: f, csu: approve, arc: "00"}
-	if _, err := extendedTerminal(h, xdatest.P256).Run(t.Context(), f.card(t), emv.Transaction{Amount: 5000}); !errors.Is(err, emv.ErrFormat) {
-		t.Errorf("a certificate of one byte: %v", err)
-	}
-	f.records = nil
-	card := &recording{Card: f.card(t), change: func(b []byte) []byte {
-		list, err := tlv.Parse(b[:len(b)-2])
-		if err != nil {
-			t.Fatal(err)
-		}
-		inner, _ := tlv.Parse(list[0].Value)
-		var out []byte
-		for _, o := range inner {
-			if o.Tag != 0x9F4B {
-				out = tlv.Append(out, o.Tag, o.Value)
-			}
-		}
-		return append(tlv.Encode(0x77, out), 0x90, 0)
-	}}
-	r := run(t, extendedTerminal(h, xdatest.P256), card, emv.Transaction{Amount: 5000})
-	if !r.TVR.Has(emv.XDAFailed) || !r.Approved || !r.Online {
-		t.Errorf("unsigned: %v", r)
 	}
 }
 

@@ -71,6 +71,9 @@ var tvrNames = []struct {
 // Set sets a bit.
 func (t *TVR) Set(b TVRBit) { t[b>>8] |= byte(b) }
 
+// Clear clears a bit.
+func (t *TVR) Clear(b TVRBit) { t[b>>8] &^= byte(b) }
+
 // Has reports whether a bit is set.
 func (t TVR) Has(b TVRBit) bool { return t[b>>8]&byte(b) != 0 }
 

@@ -72,6 +72,9 @@ func (q *Query) read(cdol1 []byte) error {
 		if !ok || len(v) != e.Length {
 			return ErrICC
 		}
+		if e.Tag == emv.TagTVR {
+			v = asSigned(v)
+		}
 		terminal = append(terminal, v...)
 	}
 	aip, atc, iad, cid := have[0x82], have[0x9F36], have[0x9F10], have[0x9F27]
@@ -82,6 +85,23 @@ func (q *Query) read(cdol1 []byte) error {
 	q.ATC = binary.BigEndian.Uint16(atc)
 	q.Data = Input(terminal, aip, q.ATC, iad)
 	return nil
+}
+
+// asSigned are terminal verification results as they were when the card made its
+// cryptogram. Where XDA was selected, a terminal sets two of the bits only after that
+// and sends what it has then: the issuer takes them for 0 (EMV 4.4 Book 4, sections
+// 6.3.2.2.2 and 6.3.2.2.4).
+func asSigned(sent []byte) []byte {
+	var tvr emv.TVR
+	if len(sent) != len(tvr) {
+		return sent
+	}
+	copy(tvr[:], sent)
+	if tvr.Has(emv.XDASelected) {
+		tvr.Clear(emv.XDAFailed)
+		tvr.Clear(emv.ECCRecoveryFailed)
+	}
+	return tvr[:]
 }
 
 // Response codes (ISO 8583 field 39).

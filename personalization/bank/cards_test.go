@@ -3,6 +3,7 @@ package bank
 import (
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,24 @@ func TestReadICC(t *testing.T) {
 		q := Query{ICC: unhex(t, join(list))}
 		if err := q.read(cdol1); !errors.Is(err, ErrICC) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestReadICCOfXDA: bits that a terminal sets after the cryptogram was made are not in
+// what it is over.
+func TestReadICCOfXDA(t *testing.T) {
+	for sent, signed := range map[string]string{
+		"0100000100": "0100000000", "0100000002": "0100000000", "210080C140": "210080C040", // selected, and failed after the cryptogram
+		"0100000004": "0100000004",                             // what a terminal knows before it asks for one
+		"0000000102": "0000000102", "FE00000102": "FE00000102", // not selected
+	} {
+		q := Query{ICC: unhex(t, "9505"+sent+"82029C00"+"9F36020007"+"9F10069F0001020304"+"9F26080102030405060708")}
+		if err := q.read(unhex(t, "9505")); err != nil {
+			t.Fatal(err)
+		}
+		if got := hex.EncodeToString(q.Data[:5]); !strings.EqualFold(got, signed) {
+			t.Errorf("%s: %s, want %s", sent, got, signed)
 		}
 	}
 }

@@ -306,24 +306,6 @@ func (s Suite) public(d *big.Int) (x []byte, small bool, err error) {
 	return p[1 : 1+n], y.Lsh(y, 1).Cmp(s.Curve().Params().P) < 0, nil
 }
 
-// within draws an integer from 1 to the order less 1, by rejection (Book 2, B2.5).
-func (s Suite) within(rand io.Reader) (*big.Int, error) {
-	b := make([]byte, s.FieldBytes())
-	defer clear(b)
-	for range 256 {
-		if _, err := io.ReadFull(rand, b); err != nil {
-			return nil, fmt.Errorf("random numbers: %w", err)
-		}
-		if s == SuiteP521 {
-			b[0] &= 1
-		}
-		if k := new(big.Int).SetBytes(b); k.Sign() > 0 && k.Cmp(s.order()) < 0 {
-			return k, nil
-		}
-	}
-	return nil, errors.New("random numbers: the source gives none that is in range")
-}
-
 // GenerateKey makes a key pair (Book 2, B2.2.4, method 2): d, or n-d where d's
 // point has the greater y.
 func GenerateKey(s Suite, rand io.Reader) (*PrivateKey, PublicKey, error) {
@@ -352,13 +334,19 @@ func GenerateKey(s Suite, rand io.Reader) (*PrivateKey, PublicKey, error) {
 }
 
 // Sign signs a message (Book 2, A2.2.2): r and s, N_SIG bytes. It fails with
-// ErrSuite or ErrKey for a key that Public refuses, and where rand fails.
+// ErrSuite or ErrKey for a key that Public refuses, and where rand fails. A rand that
+// repeats itself does not give the key away.
 func Sign(priv *PrivateKey, message []byte, rand io.Reader) ([]byte, error) {
 	if _, err := priv.Public(); err != nil {
 		return nil, err
 	}
+	drawn, err := newFactors(priv, message, rand)
+	if err != nil {
+		return nil, fmt.Errorf("random numbers: %w", err)
+	}
+	defer drawn.zero()
 	for {
-		k, err := priv.Suite.within(rand)
+		k, err := priv.Suite.within(drawn)
 		if err != nil {
 			return nil, err
 		}
@@ -385,6 +373,7 @@ func sign(priv *PrivateKey, k *big.Int, message []byte) ([]byte, error) {
 	n, order := s.FieldBytes(), s.order()
 	r := s.hash(p[1:1+n], message)
 	reduced := new(big.Int).SetBytes(r)
+	defer zero(reduced) // which is r·d + k in between
 	if reduced.Mod(reduced, order).Sign() == 0 {
 		return nil, nil
 	}
@@ -395,5 +384,8 @@ func sign(priv *PrivateKey, k *big.Int, message []byte) ([]byte, error) {
 	return append(r, back.FillBytes(make([]byte, n))...), nil
 }
 
-// zero overwrites a number's words.
-func zero(n *big.Int) { clear(n.Bits()) }
+// zero overwrites a number's words, with those that it had when it was longer.
+func zero(n *big.Int) {
+	w := n.Bits()
+	clear(w[:cap(w)])
+}

@@ -42,7 +42,7 @@ var (
 // number was out of its window.
 type Answer struct {
 	RES    Secret // 4 to 16 bytes
-	CK, IK Secret // 16 bytes each
+	CK, IK Secret // 16 bytes each; of TUAK 16 or 32
 	Kc     Secret // 8 bytes, where the card gives it
 	AUTS   []byte // 14 bytes
 }
@@ -93,7 +93,7 @@ func parse3G(b []byte) (*Answer, error) {
 	case b[0] == tagResync && len(fields) == 1 && len(rest) == 0 && len(fields[0]) == 14:
 		return &Answer{AUTS: copied(fields[0])}, nil
 	case b[0] == tagOK && len(rest) == 0 && (len(fields) == 3 || len(fields) == 4) && len(fields[0]) >= 4 && len(fields[0]) <= 16 &&
-		len(fields[1]) == 16 && len(fields[2]) == 16 && (len(fields) == 3 || len(fields[3]) == 8):
+		keyLength(fields[1]) && keyLength(fields[2]) && (len(fields) == 3 || len(fields[3]) == 8):
 		a := &Answer{RES: copied(fields[0]), CK: copied(fields[1]), IK: copied(fields[2])}
 		if len(fields) == 4 {
 			a.Kc = copied(fields[3])
@@ -102,6 +102,9 @@ func parse3G(b []byte) (*Answer, error) {
 	}
 	return nil, bad
 }
+
+// keyLength is that of CK or IK: TUAK has them of 32 bytes too (TS 35.231 clause 5.1).
+func keyLength(b []byte) bool { return len(b) == 16 || len(b) == 32 }
 
 // lvs takes values behind their lengths apart.
 func lvs(b []byte) (out [][]byte, rest []byte) {

@@ -1,9 +1,11 @@
 package uicc
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +17,7 @@ import (
 func FuzzAnswers(f *testing.F) {
 	for _, s := range []string{
 		"db08a54211d5e3ba50bf10b40ba9a3c58b2a05bbf0d987b21bf8cb10f769bcd751044604127672711c6d3441",
+		"db08a54211d5e3ba50bf" + strings.Repeat("20"+strings.Repeat("b4", 32), 2),
 		"dc0e797d7a19ca27f99f4363d3ca24be", "db", "db00", "dc0f00", "d009810301250082028182", "d081098103012500",
 	} {
 		b, err := hex.DecodeString(s)
@@ -31,7 +34,7 @@ func FuzzAnswers(f *testing.F) {
 				t.Error(err)
 			}
 		case len(a.AUTS) == 14 && a.RES == nil && a.CK == nil && a.IK == nil:
-		case a.AUTS == nil && len(a.RES) >= 4 && len(a.CK) == 16 && len(a.IK) == 16:
+		case a.AUTS == nil && len(a.RES) >= 4 && keyLength(a.CK) && keyLength(a.IK):
 		default:
 			t.Error("half an answer")
 		}
@@ -39,6 +42,21 @@ func FuzzAnswers(f *testing.F) {
 			t.Errorf("%x, %v", d, err)
 		}
 	})
+}
+
+// TestAnswerLengths: CK and IK have 16 bytes, of TUAK 32 too, and no other length.
+func TestAnswerLengths(t *testing.T) {
+	field := func(n int) []byte { return append([]byte{byte(n)}, bytes.Repeat([]byte{0xA5}, n)...) }
+	for _, c := range []struct {
+		res, ck, ik int
+		ok          bool
+	}{{8, 16, 16, true}, {4, 32, 32, true}, {16, 32, 16, true}, {8, 24, 24, false}, {8, 16, 0, false}, {8, 33, 32, false}, {3, 32, 32, false}} {
+		b := slices.Concat([]byte{tagOK}, field(c.res), field(c.ck), field(c.ik))
+		a, err := parse3G(b)
+		if (err == nil) != c.ok || c.ok && (len(a.RES) != c.res || len(a.CK) != c.ck || len(a.IK) != c.ik) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
 }
 
 // FuzzGuard: whatever is sent, no SELECT behind the guard names a file by an identifier

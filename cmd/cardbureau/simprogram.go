@@ -26,7 +26,7 @@ type simProgram struct {
 	MNC       int    `help:"Digits of the network code." name:"mnc-digits" default:"2"`
 	SPN       string `help:"Name of the service provider." name:"spn"`
 	ACC       uint16 `help:"Access control classes, a bit each; 0: one that comes of the IMSI's last digit." name:"acc"`
-	Algorithm string `help:"Algorithm of keys that the bureau draws: milenage or tuak. Keys that came in a file have theirs." enum:"milenage,tuak" default:"milenage"`
+	Algorithm string `help:"Algorithm of keys that the bureau draws, milenage (if you say nothing) or tuak; a SIM that has keys of the other one is refused." enum:",milenage,tuak" default:""`
 	Batch     string `help:"Batch under which the bureau keeps the SIM's keys; without it, a name that is drawn."`
 	Operator  string `help:"Who programs it, for the audit." default:"${user}"`
 }
@@ -98,9 +98,6 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	} else if have != c.ICCID { // before keys are made for it
 		return uicc.ErrOtherCard
 	}
-	if !kind.Has(c.Algorithm) {
-		return &uicc.AlgorithmError{Kind: kind.Name, Algorithm: c.Algorithm}
-	}
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
 	if err != nil {
 		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
@@ -129,6 +126,9 @@ func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card
 	centre := b.SIMCentre()
 	keys, err := centre.Keys(ctx, iccid)
 	if errors.Is(err, pairing.ErrNotOwn) {
+		if err := c.mayDraw(kind); err != nil {
+			return p, err
+		}
 		batch := c.Batch
 		if batch == "" {
 			batch = "desk-" + store.NewID().String() // not the ICCID: batches stand in the audit
@@ -162,6 +162,9 @@ func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card
 		}
 		s.TUAK = &uicc.TUAKParameters{MAC: t.MAC, RES: t.RES, Keys: t.CK, Iterations: t.Iterations}
 	}
+	if err := c.agrees(&s); err != nil {
+		return p, err
+	}
 	if s.ACC == 0 {
 		s.ACC = 1 << (s.IMSI[len(s.IMSI)-1] - '0') // TS 22.011 clause 4.2: a class by the last digit
 	}
@@ -169,6 +172,30 @@ func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card
 		return p, err
 	}
 	return p, b.Store.Audit(ctx, actor, "sim.programmed", keys.Batch, fmt.Sprintf("files-%d", p.Written))
+}
+
+// mayDraw says why the bureau draws no keys for a blank of a kind. It is asked before: a
+// SIM whose keys are drawn can be in no file any more.
+func (c simProgram) mayDraw(kind *uicc.Kind) error {
+	algorithm := c.Algorithm
+	if algorithm == "" {
+		algorithm = uicc.Milenage
+	}
+	switch {
+	case !kind.Has(algorithm):
+		return &uicc.AlgorithmError{Kind: kind.Name, Algorithm: algorithm}
+	case kind.WantsOTA():
+		return fmt.Errorf("kind %s demands keys over the air, and the bureau draws none: they come in an operator's file of purpose programming (cardbureau sim import); nothing was written", kind.Name)
+	}
+	return nil
+}
+
+// agrees refuses keys of another algorithm than the one that was asked for.
+func (c simProgram) agrees(s *uicc.Subscription) error {
+	if c.Algorithm != "" && c.Algorithm != s.Algorithm() {
+		return fmt.Errorf("the bureau has keys of this SIM already, and they are of %s: nothing was written", strings.ToUpper(s.Algorithm()))
+	}
+	return nil
 }
 
 // tuak are the parameters of keys that the bureau draws; nil: they are of MILENAGE.

@@ -56,7 +56,7 @@ func TestTUAKSIM(t *testing.T) {
 	d.Own = own
 	for i, profile := range []string{"gcm", "ecb"} {
 		s := newSIM(t, house.mci)
-		s.tuak = &aka.TUAKParameters{MAC: 8, RES: 8, CK: 16, IK: 16, Iterations: 1 + i}
+		s.tuak = &aka.TUAKParameters{MAC: 8, RES: 8 << i, CK: 16 << i, IK: 16 << i, Iterations: 1 + i}
 		s.K, s.OPc = bytes.Repeat([]byte{0x5A, byte(i)}, 16), bytes.Repeat([]byte{0xA5, byte(i)}, 16)
 		_, _, err := own.Import(t.Context(), bytes.NewReader(d.vendorFile(profile, "tuak "+profile, s)), house.clerk)
 		d.must(err)

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -173,4 +174,27 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("an error that is no list of problems: %v", err)
 		}
 	})
+}
+
+// TestSIMKindsByATR: each answer to reset by which osmocom's pySim knows sysmocom's cards
+// is of one programmable kind.
+func TestSIMKindsByATR(t *testing.T) {
+	s, err := Load(profiles.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tail, want := range map[string]string{
+		"4C753034054BA9": "sysmocom-sja2", "4C7531330251B2": "sysmocom-sja2", "4C5275310451D5": "sysmocom-sja2",
+		"357530350251CC": "sysmocom-sja5", "357530350265F8": "sysmocom-sja5", "357530350259C4": "sysmocom-sja5",
+	} {
+		atr, err := hex.DecodeString("3B9F96801F878031E073FE211B674A" + tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, kind := range s.SIMs {
+			if len(kind.Programming) > 0 && kind.Fits(atr) != (name == want) {
+				t.Errorf("%X as %s: %v", atr, name, kind.Fits(atr))
+			}
+		}
+	}
 }

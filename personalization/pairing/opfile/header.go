@@ -126,6 +126,8 @@ func (h *Header) setVariables(value string, kind Kind) string {
 		return "the variables must name KI and " + opc + ", or KEYS"
 	case has("KI") != has(opc) || has("IV") && !has("KI"):
 		return "KI, " + opc + " and IV go together"
+	case h.Programming && h.TUAK != nil && h.TUAK.CK != h.TUAK.IK:
+		return "SIMs that the bureau programs have CK and IK of the same length: blanks have no place for others"
 	case ota && !h.Programming:
 		return "keys for messages over the air come with Purpose: programming, before the variables"
 	}

@@ -163,7 +163,7 @@ func TestTUAKAndOTA(t *testing.T) {
 	}
 	good := file.String()
 	for name, change := range map[string][2]string{
-		"no algorithm": {"Algorithm: TUAK/64/128/256/256/2\n", ""}, "another algorithm": {"TUAK/64/128/256/256/2", "COMP128"}, "a MAC for no AUTN": {"TUAK/64", "TUAK/128"},
+		"no algorithm": {"Algorithm: TUAK/64/128/256/256/2\n", ""}, "another algorithm": {"TUAK/64/128/256/256/2", "COMP128"}, "a MAC for no AUTN": {"TUAK/64", "TUAK/128"}, "CK and IK of two lengths on a blank": {"256/256", "128/256"},
 		"no purpose": {"Purpose: programming\n", ""}, "another purpose": {"programming", "fun"}, "OPC": {"TOPC", "OPC"}, "KIC alone": {"/KID1", "/PUK1"},
 		"a set of no number": {"KIC1/KID1", "KIC4/KID4"}, "a short key": {"c1c1", "c1"}, "an OTA key sealed by itself": {strings.Repeat("c1", 16), strings.Repeat("c1", 44)},
 	} {

@@ -216,6 +216,31 @@ func (s *secrets) printed(own *ecdsa.PrivateKey) {
 	}
 }
 
+// inside is what is in a compact JWS, by one of the keys that the bureau publishes.
+func (s *secrets) inside(jws []byte) []byte {
+	raw, err := os.ReadFile(filepath.Join(s.dir, "bank-jwks.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var published jose.JSONWebKeySet
+	if err := json.Unmarshal(raw, &published); err != nil {
+		s.t.Fatal(err)
+	}
+	o, err := jose.ParseSignedCompact(string(jws), []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	keys := published.Key(o.Signatures[0].Header.KeyID)
+	if len(keys) != 1 {
+		s.t.Fatalf("the list is signed by %q", o.Signatures[0].Header.KeyID)
+	}
+	payload, err := o.Verify(keys[0].Key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return payload
+}
+
 // lists checks that the bank, and nobody else, learns the PANs, and that an enciphered
 // file is the one that would have been written.
 func (s *secrets) lists(own *ecdsa.PrivateKey, name string) {
@@ -224,7 +249,7 @@ func (s *secrets) lists(own *ecdsa.PrivateKey, name string) {
 		Kind            string
 		Sequence, Cards json.RawMessage
 	}
-	plain := s.opened(own, name)
+	plain := s.inside(s.opened(own, name))
 	if err := json.Unmarshal(plain, &list); err != nil || list.Kind != "PANS" || string(list.Sequence) != "1" {
 		t.Errorf("list: %v, %v", list.Kind, err)
 	}

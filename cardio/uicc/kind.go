@@ -30,9 +30,12 @@ type Kind struct {
 
 // SIMFile is a file that is programmed.
 type SIMFile struct {
-	Path   string `yaml:"path"`   // from the master file: 7FFF/AF20, A515/6F20
-	Record int    `yaml:"record"` // of a record file, from 1; 0: a transparent file
-	Value  string `yaml:"value"`  // imsi, msisdn, spn, acc, ad, home-network, keys, tuak, ota
+	Path string `yaml:"path"` // from the master file: 7FFF/AF20, A515/6F20
+	// Application is isim where 7FFF is the ISIM's: a card without one has no such file,
+	// and it is left alone. Otherwise 7FFF is the USIM's.
+	Application string `yaml:"application"`
+	Record      int    `yaml:"record"` // of a record file, from 1; 0: a transparent file
+	Value       string `yaml:"value"`  // imsi, msisdn, spn, acc, ad, home-network, keys, tuak, ota, impi, impu, domain
 	// Prefix stands before the value, hexadecimal: of keys the byte that says the
 	// algorithm and that OPc follows.
 	Prefix string `yaml:"prefix"`
@@ -54,6 +57,9 @@ type SIMFile struct {
 	MAC       int    `yaml:"mac"`
 }
 
+// applicationISIM is SIMFile.Application for files of the ISIM.
+const applicationISIM = "isim"
+
 // Algorithms of Kind and of SIMFile.If.
 const (
 	Milenage = "milenage"
@@ -63,7 +69,7 @@ const (
 var (
 	pathForm   = regexp.MustCompile(`^[0-9A-F]{4}(/[0-9A-F]{4})+$`)
 	atrForm    = regexp.MustCompile(`^([0-9A-F?]{2})+$`)
-	values     = []string{"imsi", "msisdn", "spn", "acc", "ad", "home-network", "keys", TUAK, "ota"}
+	values     = []string{"imsi", "msisdn", "spn", "acc", "ad", "home-network", "keys", TUAK, "ota", "impi", "impu", "domain"}
 	conditions = []string{"", "spn", "msisdn", "ota", Milenage, TUAK}
 )
 
@@ -109,6 +115,10 @@ func (k *Kind) Check() error {
 			return fmt.Errorf("%s: a key over the air has security-domain 0 to 255, key-set 1 to 3, key kic, kid or kik, algorithm des or aes, mac 4 or 8, and no offset or prefix", at)
 		case f.Value != "ota" && (f.SecurityDomain != 0 || f.KeySet != 0 || f.Key != "" || f.Algorithm != "" || f.MAC != 0):
 			return fmt.Errorf("%s: security-domain, key-set, key, algorithm and mac are of the value ota", at)
+		case f.Application != "" && (f.Application != applicationISIM || !strings.HasPrefix(f.Path, dirADF+"/")):
+			return fmt.Errorf("%s: application is isim, for a path that begins with 7FFF, or nothing", at)
+		case slices.Contains([]string{"impi", "impu", "domain"}, f.Value) && f.Application != applicationISIM:
+			return fmt.Errorf("%s: %s is of the ISIM: application: isim", at, f.Value)
 		case f.Record < 0 || f.Offset < 0 || f.Record > 0 && f.Offset > 0:
 			return fmt.Errorf("%s: record and offset are of different kinds of files", at)
 		}

@@ -1,11 +1,13 @@
 package uicc
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cardbureau/cardio/apdu"
@@ -86,9 +88,16 @@ func (c *Card) Program(ctx context.Context, k *Kind, adm []byte, s Subscription)
 		}
 	}
 	defer c.guard.admit(k)()
+	apps, err := c.applications(ctx, k)
+	if err != nil {
+		return p, err
+	}
 	for _, f := range k.Programming {
-		if !s.has(f) {
+		if !s.has(f) || f.Application != "" && apps[f.Application] == nil {
 			continue
+		}
+		if err := c.enter(ctx, apps[f.Application]); err != nil {
+			return p, err
 		}
 		done, err := c.program(ctx, f, &s)
 		if err != nil {
@@ -107,7 +116,34 @@ func (c *Card) Program(ctx context.Context, k *Kind, adm []byte, s Subscription)
 			p.OTA++
 		}
 	}
-	return p, nil
+	return p, c.enter(ctx, apps[""])
+}
+
+// applications are the AIDs by what a kind calls them: the one that is selected, and
+// the ISIM where the kind writes to it and the card's EF.DIR lists one.
+func (c *Card) applications(ctx context.Context, k *Kind) (map[string][]byte, error) {
+	apps := map[string][]byte{"": c.aid}
+	if !slices.ContainsFunc(k.Programming, func(f SIMFile) bool { return f.Application == applicationISIM }) {
+		return apps, nil
+	}
+	list, err := c.Directory(ctx)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	for _, e := range list {
+		if e.Is(ISIM) && apps[applicationISIM] == nil {
+			apps[applicationISIM] = e.AID
+		}
+	}
+	return apps, nil
+}
+
+// enter selects an application where another is selected.
+func (c *Card) enter(ctx context.Context, aid []byte) error {
+	if len(aid) == 0 || bytes.Equal(aid, c.aid) {
+		return nil
+	}
+	return c.SelectApplication(ctx, aid)
 }
 
 // admit lets the files of a kind through the guard until the returned function is
@@ -224,6 +260,8 @@ func (f SIMFile) content(s *Subscription, size int) (b []byte, err error) {
 		}
 		home := PLMN{MCC: s.IMSI[:3], MNC: s.IMSI[3 : 3+s.MNCDigits]}
 		b, err = EncodePLMNAccess([]PLMNAccess{{home, AccessEUTRA | AccessUTRAN | AccessGSM}}, size)
+	case "impi", "impu", "domain":
+		b, err = s.imsIdentity(f.Value)
 	case "keys":
 		if len(s.K) != 16 || len(s.OPc) != 16 {
 			return nil, fmt.Errorf("%w: K and OPc have 16 bytes each", ErrValue)

@@ -1,9 +1,11 @@
 package uicc_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +73,64 @@ func TestProgram(t *testing.T) {
 	a, err := c.Authenticate(ctx, array(t, setRAND), array(t, setAUTN))
 	if err != nil || fmt.Sprintf("%X", []byte(a.RES)) != strings.ToUpper(setRES) {
 		t.Errorf("the programmed card gives another answer: %v", err)
+	}
+}
+
+// TestProgramISIM: a blank's ISIM gets the key too, by a profile that says so, and a
+// card without ISIM is written without it.
+func TestProgramISIM(t *testing.T) {
+	ctx := t.Context()
+	k := sja2()
+	last := len(k.Programming) - 1
+	keys := k.Programming[last]
+	keys.Application = "isim"
+	k.Programming = slices.Insert(slices.Clone(k.Programming), last, keys,
+		uicc.SIMFile{Path: "7FFF/6F02", Application: "isim", Value: "impi"}, uicc.SIMFile{Path: "7FFF/6F03", Application: "isim", Value: "domain"},
+		uicc.SIMFile{Path: "7FFF/6F04", Application: "isim", Record: 1, Value: "impu"})
+	must(t, k.Check())
+	s, adm := subscription(t), []byte("12345678")
+	for _, with := range []bool{true, false} {
+		b := blank()
+		if with {
+			b.ISIM, b.IMPI, b.Domain, b.IMPU = true, "a@ims.example", "ims.example", "sip:a@ims.example"
+		}
+		c, _ := opened(t, b)
+		want := 8
+		if with {
+			want = 12
+		}
+		p, err := c.Program(ctx, k, adm, s)
+		if err != nil || p.Written+p.Right != want || c.Application() != uicc.USIM {
+			t.Fatalf("ISIM %t: %+v, %v", with, p, err)
+		}
+		if p, err = c.Program(ctx, k, adm, s); err != nil || p.Written != 0 || p.Right != want {
+			t.Errorf("ISIM %t, again: %+v, %v", with, p, err)
+		}
+		if !with {
+			continue
+		}
+		list, err := c.Directory(ctx)
+		must(t, err)
+		i := slices.IndexFunc(list, func(e uicc.Entry) bool { return e.Is(uicc.ISIM) })
+		must(t, c.SelectApplication(ctx, list[i].AID))
+		must(t, c.VerifyPIN(ctx, uicc.PIN1, []byte("0000"), false))
+		const home = "ims.mnc035.mcc432.3gppnetwork.org" // TS 23.003 clause 13.2
+		for path, text := range map[string]string{"7FFF/6F02": "432350123456789@" + home, "7FFF/6F03": home} {
+			if b, err := c.Read(ctx, path); err != nil || !bytes.HasPrefix(b, append([]byte{0x80, byte(len(text))}, text...)) {
+				t.Errorf("%s: %s, %v", path, b, err)
+			}
+		}
+		if b, err := c.ReadRecord(ctx, "7FFF/6F04", 1); err != nil || !bytes.Contains(b, []byte("sip:432350123456789@"+home)) {
+			t.Errorf("IMPU: %s, %v", b, err)
+		}
+		a, err := c.Authenticate(ctx, array(t, setRAND), array(t, setAUTN))
+		if err != nil || fmt.Sprintf("%X", []byte(a.RES)) != strings.ToUpper(setRES) {
+			t.Errorf("the ISIM gives another answer: %v", err)
+		}
+	}
+	k.Programming[0].Application, k.Programming[0].Path = "isim", "A515/6F20"
+	if k.Check() == nil {
+		t.Error("a file of the ISIM outside of it")
 	}
 }
 

@@ -116,7 +116,11 @@ func (c *Chip) authenticate(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 		if !ok {
 			return nil, apdu.SWWrongLength
 		}
-		return c.authenticate3G(challenge, autn, !isim && c.service(serviceGSMAccess))
+		key := dataKey
+		if isim && c.space.Get(dataPrefix+dataISIMKey) != nil {
+			key = dataISIMKey
+		}
+		return c.authenticate3G(key, challenge, autn, !isim && c.service(serviceGSMAccess))
 	case contextGBA:
 		if isim || !c.service(serviceGBA) {
 			return nil, swNoContext
@@ -170,8 +174,8 @@ func (c *Chip) verdict(m algorithms, challenge, autn []byte, conceal func(mac, i
 	return binary.BigEndian.AppendUint64(auts, s), apdu.SWSuccess
 }
 
-func (c *Chip) authenticate3G(challenge, autn []byte, withKc bool) ([]byte, apdu.StatusWord) {
-	m, config := c.algorithm(dataKey)
+func (c *Chip) authenticate3G(key string, challenge, autn []byte, withKc bool) ([]byte, apdu.StatusWord) {
+	m, config := c.algorithm(key)
 	if m == nil {
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}

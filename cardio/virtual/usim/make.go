@@ -125,6 +125,7 @@ const (
 // operator's SIM has without the files.
 const (
 	dataKey     = usimPath + "/AF20"
+	dataISIMKey = isimPath + "/AF20" // of a blank, whose ISIM has a key of its own
 	dataKey2G   = usimPath + "/AF22"
 	dataSQN     = usimPath + "/AF30"
 	dataSIMKey  = systemPath + "/6F20"
@@ -206,9 +207,8 @@ func (m maker) keys() {
 	}
 	m.entries(systemPath, []entry{{fid: "6F22", rule: ruleADM, record: otaRecord, data: m.otaKeys()}, {fid: "6F23", rule: ruleADM, record: 7, data: m.otaCounters()}})
 	if p.ISIM {
-		m.entries(isimPath, []entry{
-			{fid: "AF20", rule: ruleADM, shares: dataKey}, {fid: "AF30", rule: ruleADM, shares: dataSQN},
-		})
+		m.put(dataISIMKey, file{kind: transparent, rule: ruleADM}, first)
+		m.entries(isimPath, []entry{{fid: "AF30", rule: ruleADM, shares: dataSQN}})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 type bankPANs struct {
-	Day      string `help:"The day, YYYY-MM-DD (UTC); empty: today." placeholder:"DAY"`
+	Day      string `help:"The bank's business day, YYYY-MM-DD; empty: today." placeholder:"DAY"`
 	Out      string `help:"The file; it must not be there yet." required:"" type:"path"`
 	Operator string `help:"Who writes it, for the audit." default:"${user}"`
 }
@@ -32,7 +32,7 @@ func (c bankPANs) Run(ctx context.Context, g *globals) error {
 	var sequence, cards int
 	err = create(c.Out, func(w *bytes.Buffer) error {
 		var text string
-		if text, sequence, cards, err = s.PANs(ctx, day, actor); err == nil {
+		if text, sequence, cards, err = s.PANs(ctx, dayOr(day, s), actor); err == nil {
 			w.WriteString(text)
 		}
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,14 +17,14 @@ import (
 )
 
 type bankFiles struct {
-	Issue       bankIssue       `cmd:"" help:"Write what was issued on a day."`
+	Issue       bankIssue       `cmd:"" help:"Write what became of cards and accounts up to a day's end and is in no file yet."`
 	PANs        bankPANs        `cmd:"" name:"pans" help:"Write the PANs that were put on cards on a day, enciphered to the bank's key."`
 	Acknowledge bankAcknowledge `cmd:"" help:"Take the bank's answer to an issuing result in."`
 }
 
 // fileOptions are those of files that are written.
 type fileOptions struct {
-	Day      string `help:"The day, YYYY-MM-DD (UTC); empty: today." placeholder:"DAY"`
+	Day      string `help:"The bank's business day, YYYY-MM-DD; empty: today." placeholder:"DAY"`
 	Format   string `help:"csv, or fixed: lines of fixed length." enum:"csv,fixed" default:"csv"`
 	Out      string `help:"The file; it must not be there yet." required:"" type:"path"`
 	Encrypt  bool   `help:"Encipher it to the bank's key (use enc in bank-keys.json): a compact JWE."`
@@ -53,9 +54,10 @@ func (o fileOptions) recipient(s *bank.Service) error {
 	return err
 }
 
+// day is the zero time where none was named.
 func (o fileOptions) day() (time.Time, error) {
 	if o.Day == "" {
-		return time.Now().UTC(), nil
+		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.DateOnly, o.Day)
 	if err != nil {
@@ -99,7 +101,18 @@ func printInfo(g *globals, name string, i bankfile.Info) error {
 	return nil
 }
 
-type bankIssue struct{ fileOptions }
+// dayOr is the day that was named, or today.
+func dayOr(day time.Time, s *bank.Service) time.Time {
+	if day.IsZero() {
+		return s.Today()
+	}
+	return day
+}
+
+type bankIssue struct {
+	fileOptions
+	Again uint64 `help:"Write this issuing result again, byte for byte, in place of a new one." placeholder:"NUMBER"`
+}
 
 func (bankIssue) Example() string {
 	return "cardbureau bank files issue --day 2026-11-25 --out issued.csv --data /srv/bureau"
@@ -120,7 +133,11 @@ func (c bankIssue) Run(ctx context.Context, g *globals) error {
 		if err := c.recipient(s); err != nil {
 			return err
 		}
-		info, err = s.IssuingResult(ctx, w, day, c.format(), actor)
+		if c.Again > 0 {
+			info, err = s.IssuingAgain(ctx, w, c.Again, actor)
+		} else {
+			info, err = s.IssuingResult(ctx, w, dayOr(day, s), c.format(), actor)
+		}
 		return c.finish(s, w, err)
 	})
 	if err != nil {
@@ -129,7 +146,10 @@ func (c bankIssue) Run(ctx context.Context, g *globals) error {
 	return printInfo(g, c.Out, info)
 }
 
-type bankReconcile struct{ fileOptions }
+type bankReconcile struct {
+	fileOptions
+	Again uint64 `help:"Write this reconciliation again, byte for byte, in place of a new one." placeholder:"NUMBER"`
+}
 
 func (bankReconcile) Example() string {
 	return "cardbureau bank reconcile --day 2026-11-25 --out reconciliation.csv --data /srv/bureau"
@@ -151,7 +171,11 @@ func (c bankReconcile) Run(ctx context.Context, g *globals) error {
 		if err := c.recipient(s); err != nil {
 			return err
 		}
-		f, info, err = s.Reconcile(ctx, w, day, c.format(), actor)
+		if c.Again > 0 {
+			f, info, err = s.ReconcileAgain(ctx, w, c.Again, actor)
+		} else {
+			f, info, err = s.Reconcile(ctx, w, dayOr(day, s), c.format(), actor)
+		}
 		return c.finish(s, w, err)
 	})
 	if err != nil {
@@ -193,6 +217,9 @@ func (c bankAcknowledge) Run(ctx context.Context, g *globals) error {
 	}
 	defer b.Close()
 	fresh, rejected, err := s.Acknowledge(ctx, f, actor)
+	if errors.Is(err, bank.ErrFileRefused) {
+		return &exitError{exitRefused, err.Error() + ": mend what it says, and write the file again (--again)"}
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"syscall"
+	_ "time/tzdata" // the bank's time zone, also where the machine has none
 
 	"github.com/alecthomas/kong"
 

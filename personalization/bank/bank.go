@@ -37,6 +37,7 @@ type Service struct {
 	BankKeys, Bindings jose.JSONWebKeySet
 	Name               string           // of the bureau, in files
 	Now                func() time.Time // nil: time.Now
+	Zone               *time.Location   // in which a business day begins and ends; nil: UTC
 }
 
 func (s *Service) now() time.Time {

@@ -10,124 +10,111 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
-
-	"cardbureau/personalization/image"
-	"cardbureau/personalization/payment"
 	"cardbureau/personalization/payment/bankfile"
 	"cardbureau/personalization/store"
-	"cardbureau/personalization/vault"
 )
 
 // receiver is how files call the bank.
 const receiver = "SEPAH"
 
 // noted is what the database keeps of a file beside its chain: what later files
-// need of it.
+// need of it, and what it takes to make an issuing result again.
 type noted struct {
-	Info   bankfile.Info     `json:"info"`
-	Closes map[string]uint64 `json:"closes,omitempty"` // classes, of reconciliations
-	Ranges map[string]uint64 `json:"ranges,omitempty"`
+	Info    bankfile.Info     `json:"info"`
+	Sender  string            `json:"sender,omitempty"`
+	Created time.Time         `json:"created,omitzero"`
+	Number  uint64            `json:"number,omitempty"` // of the day's issuing results
+	Closes  map[string]uint64 `json:"closes,omitempty"` // classes, of reconciliations
+	Ranges  map[string]uint64 `json:"ranges,omitempty"`
+	Told    uint64            `json:"told,omitempty"` // the last issuing result in a reconciliation
 }
 
-// header is that of the next file of a kind.
+// ErrDay says that there can be no file of that day any more, or not yet.
+var ErrDay = errors.New("there is no file of this day")
+
+// Today is the business day that it is now, as midnight of its date in UTC.
+func (s *Service) Today() time.Time { return s.dayOf(s.now()) }
+
+func (s *Service) zone() *time.Location {
+	if s.Zone != nil {
+		return s.Zone
+	}
+	return time.UTC
+}
+
+// dayOf is the business day of a moment, as midnight of its date in UTC.
+func (s *Service) dayOf(at time.Time) time.Time {
+	y, m, d := at.In(s.zone()).Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+}
+
+// bounds are a business day's first moment and the first after it; day is named by its
+// own date.
+func (s *Service) bounds(day time.Time) (from, to time.Time) {
+	y, m, d := day.Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, s.zone()), time.Date(y, m, d+1, 0, 0, 0, 0, s.zone())
+}
+
+// header is that of the next file of a kind. Files follow the days: none is of a day
+// before the last one's, or of one that has not begun. ErrDay.
 func (s *Service) header(ctx context.Context, kind bankfile.Kind, day time.Time) (h bankfile.Header, last *noted, err error) {
-	files, err := s.Store.BankFiles(ctx, string(kind))
-	if err != nil {
-		return h, nil, err
+	y, m, d := day.Date()
+	h = bankfile.Header{Sender: s.Name, Receiver: receiver, Sequence: 1, Day: time.Date(y, m, d, 0, 0, 0, 0, time.UTC), Created: s.now().UTC().Truncate(time.Second)}
+	if h.Day.After(s.Today()) {
+		return h, nil, fmt.Errorf("%w: %s has not begun (%s)", ErrDay, h.Day.Format(time.DateOnly), s.zone())
 	}
-	h = bankfile.Header{Sender: s.Name, Receiver: receiver, Sequence: 1, Day: day, Created: s.now().UTC().Truncate(time.Second)}
-	if n := len(files); n > 0 {
-		last = &noted{}
-		if err := json.Unmarshal(files[n-1].Totals, last); err != nil {
-			return h, nil, fmt.Errorf("bank file %d: %w", n, err)
-		}
-		h.Sequence = uint64(files[n-1].Seq) + 1
-		copy(h.Previous[:], files[n-1].Digest)
+	if last, err = s.last(ctx, kind); err != nil || last == nil {
+		return h, last, err
 	}
+	if h.Day.Before(last.Info.Day) {
+		return h, nil, fmt.Errorf("%w: file %d is of %s already, and has what was due before it", ErrDay, last.Info.Sequence, last.Info.Day.Format(time.DateOnly))
+	}
+	h.Sequence, h.Previous = last.Info.Sequence+1, last.Info.Digest
 	return h, last, nil
 }
 
-// write notes a file and then writes it: one that was noted can be written again
-// from the day's data, one that was written and not noted would break the chain.
-func (s *Service) write(ctx context.Context, w io.Writer, f bankfile.File, format bankfile.Format, h bankfile.Header, n noted, by store.Actor) (bankfile.Info, error) {
-	var buf bytes.Buffer
-	info, err := bankfile.Write(&buf, f, format)
-	if err != nil {
-		return info, err
+// last is the newest file of a kind; nil: there is none.
+func (s *Service) last(ctx context.Context, kind bankfile.Kind) (*noted, error) {
+	files, err := s.Store.BankFiles(ctx, string(kind))
+	if err != nil || len(files) == 0 {
+		return nil, err
 	}
+	n := &noted{}
+	if err := json.Unmarshal(files[len(files)-1].Totals, n); err != nil {
+		return nil, fmt.Errorf("bank file %d: %w", len(files), err)
+	}
+	return n, nil
+}
+
+// entry is what the database keeps of a file.
+func entry(info bankfile.Info, n noted) (store.BankFile, error) {
 	n.Info = info
 	totals, err := json.Marshal(n)
-	if err != nil {
-		return info, err
-	}
-	err = s.Store.AppendBankFile(ctx, string(f.Kind()), store.BankFile{
-		Seq: int64(info.Sequence), Day: h.Day, Digest: info.Digest[:], Previous: h.Previous[:], Records: info.Records, Totals: totals,
-	}, by)
+	return store.BankFile{Seq: int64(info.Sequence), Day: info.Day, Digest: info.Digest[:], Previous: info.Previous[:], Records: info.Records, Totals: totals}, err
+}
+
+// handOver writes a file that is noted: one that was noted can be written again, one
+// that was written and not noted would break the chain.
+func handOver(w io.Writer, file []byte, err error) error {
 	if errors.Is(err, store.ErrStale) {
-		return info, errors.New("another file was written meanwhile: write this one again")
+		return errors.New("another file was written meanwhile: write this one again")
 	}
-	if err != nil {
-		return info, err
+	if err == nil {
+		_, err = w.Write(file)
 	}
-	_, err = w.Write(buf.Bytes())
-	return info, err
+	return err
 }
 
-// IssuingResult writes what was issued on a day (UTC), whether the account had a card
-// before or not, and what the bank took back on it.
-func (s *Service) IssuingResult(ctx context.Context, w io.Writer, day time.Time, format bankfile.Format, by store.Actor) (bankfile.Info, error) {
-	day = day.UTC().Truncate(24 * time.Hour)
-	h, _, err := s.header(ctx, bankfile.KindIssuing, day)
-	if err != nil {
-		return bankfile.Info{}, err
-	}
-	rows, err := s.Store.BankDay(ctx, day)
-	if err != nil {
-		return bankfile.Info{}, err
-	}
-	items := make([]vault.SealItem, len(rows))
-	for i, r := range rows {
-		items[i] = vault.SealItem{DataKey: vault.DataKey{Epoch: r.Epoch, Wrapped: r.Wrapped}, AAD: image.AccountAAD(r.Assignment, r.PersonID), Data: r.AccountSealed}
-	}
-	var opened [][]byte
-	for part := range slices.Chunk(items, 64) {
-		plain, err := s.Vault.OpenAll(ctx, part)
-		if err != nil {
-			return bankfile.Info{}, err
-		}
-		opened = append(opened, plain...)
-	}
-	f := &bankfile.Issuing{Header: h}
-	for i, r := range rows {
-		var a payment.Account
-		err := cbor.Unmarshal(opened[i], &a)
-		clear(opened[i])
-		row := bankfile.Issue{IBAN: a.IBAN, Status: bankfile.Status(r.Status), Date: r.At.UTC().Truncate(24 * time.Hour)}
-		if r.Expires != nil {
-			scheme := s.Profiles.Payments[r.Scheme]
-			if scheme == nil {
-				return bankfile.Info{}, fmt.Errorf("record %d of the day: its scheme is not known", i+1)
-			}
-			row.Token, row.First6, row.Last4, row.Sequence, row.Expiry = r.Token, scheme.BIN[:6], r.Last4, uint64(r.Sequence), *r.Expires
-		}
-		if err != nil {
-			return bankfile.Info{}, fmt.Errorf("record %d of the day: its account is not known", i+1)
-		}
-		f.Rows = append(f.Rows, row)
-	}
-	return s.write(ctx, w, f, format, h, noted{}, by)
-}
-
-// Reconcile writes the day's reconciliation: every account is in one place, and
-// every PAN that was taken is counted.
+// Reconcile writes the day's reconciliation: every account is in one place, and every
+// PAN that was taken is counted, as it was at the day's end, or is now while the day
+// lasts. It begins where the reconciliation before ended. ErrDay.
 func (s *Service) Reconcile(ctx context.Context, w io.Writer, day time.Time, format bankfile.Format, by store.Actor) (*bankfile.Reconciliation, bankfile.Info, error) {
-	day = day.UTC().Truncate(24 * time.Hour)
 	h, last, err := s.header(ctx, bankfile.KindReconciliation, day)
 	if err != nil {
 		return nil, bankfile.Info{}, err
 	}
-	counts, err := s.Store.BankBalance(ctx)
+	_, end := s.bounds(h.Day)
+	counts, err := s.Store.BankBalance(ctx, end)
 	if err != nil {
 		return nil, bankfile.Info{}, err
 	}
@@ -135,7 +122,7 @@ func (s *Service) Reconcile(ctx context.Context, w io.Writer, day time.Time, for
 		last = &noted{}
 	}
 	f := &bankfile.Reconciliation{Header: h}
-	n := noted{Closes: map[string]uint64{}, Ranges: map[string]uint64{}}
+	n := noted{Closes: map[string]uint64{}, Ranges: map[string]uint64{}, Told: last.Told}
 	for _, c := range counts {
 		n.Closes[string(bankfile.Assigned)] += c
 	}
@@ -151,10 +138,13 @@ func (s *Service) Reconcile(ctx context.Context, w io.Writer, day time.Time, for
 		}
 		f.Balances = append(f.Balances, b)
 	}
-	if f.Files, err = s.answered(ctx, day); err != nil {
+	if f.Files, err = s.answered(ctx, h.Day, last.Told); err != nil {
 		return nil, bankfile.Info{}, err
 	}
-	ranges, err := s.Store.Ranges(ctx)
+	if k := len(f.Files); k > 0 {
+		n.Told = max(n.Told, f.Files[k-1].Sequence)
+	}
+	ranges, err := s.Store.RangesAt(ctx, end)
 	if err != nil {
 		return nil, bankfile.Info{}, err
 	}
@@ -163,12 +153,41 @@ func (s *Service) Reconcile(ctx context.Context, w io.Writer, day time.Time, for
 		n.Ranges[r.Name] = uint64(r.Used)
 		f.Ranges = append(f.Ranges, bankfile.RangeUse{Name: r.Name, Size: uint64(r.Size), Opening: opening, Taken: uint64(r.Used) - opening, Closing: uint64(r.Used)})
 	}
-	info, err := s.write(ctx, w, f, format, h, n, by)
-	return f, info, err
+	var buf bytes.Buffer
+	info, err := bankfile.Write(&buf, f, format)
+	if err != nil {
+		return f, info, err
+	}
+	e, err := entry(info, n)
+	if err == nil {
+		err = s.Store.AppendBankList(ctx, string(f.Kind()), e, buf.Bytes(), by)
+	}
+	return f, info, handOver(w, buf.Bytes(), err)
 }
 
-// answered are the issuing results of a day with what the bank has answered.
-func (s *Service) answered(ctx context.Context, day time.Time) (out []bankfile.FileTotals, err error) {
+// ReconcileAgain writes a reconciliation of the last 30 days again, byte for byte.
+func (s *Service) ReconcileAgain(ctx context.Context, w io.Writer, sequence uint64, by store.Actor) (*bankfile.Reconciliation, bankfile.Info, error) {
+	kept, err := s.Store.BankContent(ctx, string(bankfile.KindReconciliation), int64(sequence))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, bankfile.Info{}, fmt.Errorf("there is no reconciliation %d of the last 30 days", sequence)
+	}
+	if err != nil {
+		return nil, bankfile.Info{}, err
+	}
+	f, info, err := bankfile.As[*bankfile.Reconciliation](bytes.NewReader(kept.Content))
+	if err == nil {
+		err = s.again(ctx, bankfile.KindReconciliation, sequence, by)
+	}
+	return f, info, handOver(w, kept.Content, err)
+}
+
+func (s *Service) again(ctx context.Context, kind bankfile.Kind, sequence uint64, by store.Actor) error {
+	return s.Store.Audit(ctx, by, "bank-file.again", fmt.Sprintf("%s %d", kind, sequence), "")
+}
+
+// answered are the issuing results of a day, and those of days before that were in no
+// reconciliation yet, with what the bank has answered.
+func (s *Service) answered(ctx context.Context, day time.Time, told uint64) (out []bankfile.FileTotals, err error) {
 	files, err := s.Store.BankFiles(ctx, string(bankfile.KindIssuing))
 	if err != nil {
 		return nil, err
@@ -178,7 +197,7 @@ func (s *Service) answered(ctx context.Context, day time.Time) (out []bankfile.F
 		return nil, err
 	}
 	for _, file := range files {
-		if !file.Day.Equal(day) {
+		if file.Day.After(day) || file.Day.Before(day) && uint64(file.Seq) <= told {
 			continue
 		}
 		var n noted
@@ -202,59 +221,68 @@ func (s *Service) answered(ctx context.Context, day time.Time) (out []bankfile.F
 	return out, nil
 }
 
-// Acknowledge takes in the bank's answer to an issuing result: strictly in its
-// chain, and for a file that was sent. It returns how many answers were new, and
-// the records that the bank has not accepted.
+// ErrFileRefused says that the bank has refused a file whole: it is to be written again
+// or explained, and none of its records is answered.
+var ErrFileRefused = errors.New("the bank has refused the file")
+
+// Acknowledge takes in the bank's answer to a file: strictly in its chain, and for a file
+// that was sent. It returns how many answers were new, and the records that the bank has
+// not accepted. ErrFileRefused after a refusal was taken in. The newest acknowledgement
+// may come again: what of its answers was lost with a crash is then taken in.
 func (s *Service) Acknowledge(ctx context.Context, r io.Reader, by store.Actor) (fresh int, rejected []bankfile.Answer, err error) {
 	a, info, err := bankfile.As[*bankfile.Acknowledgement](r)
 	if err != nil {
 		return 0, nil, err
 	}
-	_, last, err := s.header(ctx, bankfile.KindAcknowledgement, info.Day)
+	last, err := s.last(ctx, bankfile.KindAcknowledgement)
 	if err != nil {
 		return 0, nil, err
 	}
-	var before *bankfile.Info
-	if last != nil {
-		before = &last.Info
-		if last.Info.Digest == info.Digest {
-			return 0, rejects(a), nil // the same file again
+	if last == nil || last.Info.Digest != info.Digest {
+		var before *bankfile.Info
+		if last != nil {
+			before = &last.Info
 		}
-	}
-	if err := info.Follows(before); err != nil {
-		return 0, nil, err
-	}
-	files, err := s.Store.BankFiles(ctx, string(a.OfKind))
-	if err != nil {
-		return 0, nil, err
-	}
-	at := slices.IndexFunc(files, func(f store.BankFile) bool { return uint64(f.Seq) == a.OfSequence })
-	if at < 0 {
-		return 0, nil, fmt.Errorf("the bureau has sent no file %d of kind %s", a.OfSequence, a.OfKind)
-	}
-	var sent noted
-	if err := json.Unmarshal(files[at].Totals, &sent); err != nil {
-		return 0, nil, err
-	}
-	if err := a.AnswersFile(sent.Info); err != nil {
-		return 0, nil, err
-	}
-	totals, err := json.Marshal(noted{Info: info})
-	if err != nil {
-		return 0, nil, err
-	}
-	err = s.Store.AppendBankFile(ctx, string(bankfile.KindAcknowledgement), store.BankFile{
-		Seq: int64(info.Sequence), Day: info.Day, Digest: info.Digest[:], Previous: info.Previous[:], Records: info.Records, Totals: totals,
-	}, by)
-	if err != nil {
-		return 0, nil, err
+		if err := s.takeAnswer(ctx, a, info, before, by); err != nil {
+			return 0, nil, err
+		}
 	}
 	answers := make([]store.BankAnswer, len(a.Answers))
 	for i, one := range a.Answers {
 		answers[i] = store.BankAnswer{Seq: int64(a.OfSequence), Line: int64(one.Of), Code: string(one.Code)}
 	}
 	fresh, err = s.Store.AnswerBankFile(ctx, string(a.OfKind), int64(a.OfSequence), answers)
+	if err == nil && a.File != bankfile.Accepted {
+		err = fmt.Errorf("%w: %s %d, code %s (%s)", ErrFileRefused, a.OfKind, a.OfSequence, a.File, a.File.Text())
+	}
 	return fresh, rejects(a), err
+}
+
+// takeAnswer notes an acknowledgement after the one before it.
+func (s *Service) takeAnswer(ctx context.Context, a *bankfile.Acknowledgement, info bankfile.Info, before *bankfile.Info, by store.Actor) error {
+	if err := info.Follows(before); err != nil {
+		return err
+	}
+	files, err := s.Store.BankFiles(ctx, string(a.OfKind))
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(files, func(f store.BankFile) bool { return uint64(f.Seq) == a.OfSequence })
+	if at < 0 {
+		return fmt.Errorf("the bureau has sent no file %d of kind %s", a.OfSequence, a.OfKind)
+	}
+	var sent noted
+	if err := json.Unmarshal(files[at].Totals, &sent); err != nil {
+		return err
+	}
+	if err := a.AnswersFile(sent.Info); err != nil {
+		return err
+	}
+	e, err := entry(info, noted{})
+	if err != nil {
+		return err
+	}
+	return s.Store.AppendBankFile(ctx, string(bankfile.KindAcknowledgement), e, by)
 }
 
 func rejects(a *bankfile.Acknowledgement) (out []bankfile.Answer) {

@@ -83,6 +83,26 @@ const (
 
 func newCounter(t testing.TB) *counter {
 	t.Helper()
+	return newCounterAt(t, databaseURL)
+}
+
+// ownCounter is a counter with a database to itself.
+func ownCounter(t testing.TB) *counter {
+	t.Helper()
+	ctx := context.Background()
+	cluster, err := store.StartCluster(ctx, store.ClusterOptions{Dir: t.TempDir()})
+	if err == nil {
+		t.Cleanup(func() { cluster.Close() })
+		err = store.Migrate(ctx, cluster.URL())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newCounterAt(t, cluster.URL())
+}
+
+func newCounterAt(t testing.TB, databaseURL string) *counter {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	c := &counter{t: t, ctx: ctx}
@@ -184,14 +204,25 @@ func (c *counter) withdrawn(n int) string {
 	return a.IBAN
 }
 
-// issue gives an order an account and takes it through preparation and line, without a
-// chip: the database does what it does for a real one.
-func (c *counter) issue(n int) (out made) {
+// issue makes a card of an account: the database does what it does for a real one.
+func (c *counter) issue(n int) made {
 	c.t.Helper()
-	order, _ := c.waiting()
-	a := c.account(n)
+	order, out := c.prepared(n)
+	c.finish(order, store.OutcomeIssued)
+	return out
+}
+
+// prepared gives an order an account and makes its data.
+func (c *counter) prepared(n int) (order uuid.UUID, out made) {
+	c.t.Helper()
+	order, _ = c.waiting()
+	return order, c.prepare(order, c.account(n))
+}
+
+func (c *counter) prepare(order uuid.UUID, a payment.Account) (out made) {
+	c.t.Helper()
 	out.iban = a.IBAN
-	if got := c.one(c.Assign(c.ctx, []Assignment{{Reference: "card " + order.String(), OrderID: order.String(), Account: a}}, "api", c.ali)); got.Status != Done {
+	if got := c.one(c.Assign(c.ctx, []Assignment{{Reference: "card " + order.String(), OrderID: order.String(), Account: a}}, "api", c.ali)); got.Status == Refused {
 		c.t.Fatalf("%+v", got)
 	}
 	p, err := c.Store.OrderForPreparation(c.ctx, order)
@@ -218,8 +249,18 @@ func (c *counter) issue(n int) (out made) {
 		Expires: time.Date(2031, 11, 30, 0, 0, 0, 0, time.UTC), Mailer: store.NewID(), MailerSealed: []byte("mailer"),
 		Account: store.SealedAccount{ID: store.NewID(), Digest: ref, IBANRef: ref, Sealed: []byte("not used: one is assigned")},
 	}, c.ali))
-	_, err = c.Store.ReleaseLot(c.ctx, store.LotRequest{Name: order.String(), Orders: []uuid.UUID{order}, Actor: c.ali})
+	return out
+}
+
+// finish has the line begin the card of a prepared order, and end it so.
+func (c *counter) finish(order uuid.UUID, outcome store.Outcome) {
+	c.t.Helper()
+	o, err := c.Store.Order(c.ctx, order)
 	c.must(err)
+	if o.State == store.OrderPrepared {
+		_, err = c.Store.ReleaseLot(c.ctx, store.LotRequest{Name: order.String(), Orders: []uuid.UUID{order}, Actor: c.ali})
+		c.must(err)
+	}
 	serial := fmt.Sprintf("4790-0001-%08X", people.Add(1))
 	_, err = c.Store.ImportBlanks(c.ctx, []stock.Blank{{Serial: serial, Chip: "virtual", Batch: "b1"}}, c.ali)
 	c.must(err)
@@ -228,8 +269,19 @@ func (c *counter) issue(n int) (out made) {
 	defer st.Close(c.ctx)
 	claim, err := st.Claim(c.ctx, store.ClaimRequest{Serial: serial, Reader: "reader 0", Products: []string{product}})
 	c.must(err)
-	c.must(st.Finish(c.ctx, store.FinishRequest{AttemptID: claim.AttemptID, Fence: claim.Fence, Outcome: store.OutcomeIssued, Evidence: ref}))
-	return out
+	proof := sha256.Sum256([]byte(serial))
+	f := store.FinishRequest{AttemptID: claim.AttemptID, Fence: claim.Fence, Outcome: outcome}
+	switch outcome {
+	case store.OutcomeIssued:
+		f.Evidence = proof[:]
+	case store.OutcomeSpoiled:
+		zahra, err := c.Store.Actor(c.ctx, "operator", "zahra")
+		c.must(err)
+		f.Reason, f.Approvers = "torn", [2]store.Actor{c.ali, {ID: zahra, Through: "test"}}
+	default:
+		f.Reason = "test"
+	}
+	c.must(st.Finish(c.ctx, f))
 }
 
 // message is what the bank sends: signed, then enciphered to the bureau.

@@ -58,11 +58,12 @@ func cardsOf(recipient []byte, rows []store.BankPAN) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// PANs makes the list of the PANs that were put on cards on a day (UTC): a compact JWE
+// PANs makes the list of the PANs that were put on cards on a business day: a compact JWE
 // to the bank's key, made where the keys are. It returns the list's number. As long as
 // the day has no further card and the bank no other key, it is the same list again.
 func (s *Service) PANs(ctx context.Context, day time.Time, by store.Actor) (jwe string, sequence, cards int, err error) {
-	day = day.UTC().Truncate(24 * time.Hour)
+	from, end := s.bounds(day)
+	day = s.dayOf(from)
 	to, err := s.Recipient()
 	if err != nil {
 		return "", 0, 0, err
@@ -71,7 +72,7 @@ func (s *Service) PANs(ctx context.Context, day time.Time, by store.Actor) (jwe 
 	if err != nil {
 		return "", 0, 0, err
 	}
-	rows, err := s.Store.BankDayPANs(ctx, day)
+	rows, err := s.Store.BankPANs(ctx, from, end)
 	if err != nil {
 		return "", 0, 0, err
 	}

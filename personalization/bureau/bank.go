@@ -296,7 +296,13 @@ func (b *Bureau) Bank() (*bank.Service, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return &bank.Service{Store: b.Store, Vault: b.Vault, Profiles: b.Profiles, BankKeys: keys, Bindings: bindings, Name: strings.ToUpper(b.Config.Audience)}, nil
+	zone, err := b.Config.bankZone()
+	if err != nil {
+		return nil, err
+	}
+	return &bank.Service{
+		Store: b.Store, Vault: b.Vault, Profiles: b.Profiles, BankKeys: keys, Bindings: bindings, Name: strings.ToUpper(b.Config.Audience), Zone: zone,
+	}, nil
 }
 
 // Schemes are the payment schemes of the products in use, sorted by name.
@@ -310,4 +316,18 @@ func (b *Bureau) Schemes() (out []*payment.Scheme) {
 	}
 	slices.SortFunc(out, func(a, b *payment.Scheme) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// bankZone is where the bank's business day begins and ends: in Iran, unless the
+// configuration says otherwise.
+func (c *Config) bankZone() (*time.Location, error) {
+	name := c.Bank.Zone
+	if name == "" {
+		name = "Asia/Tehran"
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return nil, fmt.Errorf("[bank] time-zone %q is no time zone: write one as Asia/Tehran or UTC", name)
+	}
+	return zone, nil
 }

@@ -74,6 +74,8 @@ type Config struct {
 		// PANViewers are operators who see first six and last four digits of a PAN;
 		// others see the last four.
 		PANViewers []string `toml:"pan-viewers"`
+		// Zone is the time zone in which the bank's business day begins and ends.
+		Zone string `toml:"time-zone"`
 	} `toml:"bank"`
 
 	Desk struct {
@@ -178,6 +180,7 @@ listen = "127.0.0.1:8443"
 
 [bank]
 pan-viewers = []      # operators who see first six and last four digits of a PAN; others see the last four
+time-zone = "Asia/Tehran" # where the bank's business day begins and ends
 
 [desk]
 office = ""           # code of the kefalat office whose desk this machine is
@@ -302,6 +305,9 @@ func (c *Config) check() error {
 	}
 	if c.Profiles.Signature == "" {
 		c.Profiles.Signature = "profiles.jws"
+	}
+	if _, err := c.bankZone(); err != nil {
+		return err
 	}
 	if c.Desk.Tries < 0 {
 		return errors.New("[desk] tries is negative")

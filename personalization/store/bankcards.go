@@ -97,61 +97,24 @@ func (s *Store) Outbox(ctx context.Context, after int64, limit int) ([]BankEvent
 		"SELECT seq, type, ref, pan_token, pan_sequence, status_index, at FROM outbox($1, $2)", after, limit)
 }
 
-// BankIssue is what became of one account on a day.
-type BankIssue struct {
-	Status        string // issued, replaced, withdrawn; the last has no card
-	Token         []byte
-	Sequence      int16
-	Last4         string
-	AccountSealed []byte
-	Assignment    uuid.UUID
-	PersonID      uuid.UUID
-	Epoch         string
-	Wrapped       []byte
-	Expires       *time.Time // nil: no card
-	At            time.Time
-	Scheme        string
-}
-
-// BankDay lists the cards that were issued on a day (UTC), and the accounts that
-// were taken back on it.
-func (s *Store) BankDay(ctx context.Context, day time.Time) ([]BankIssue, error) {
-	return list(ctx, s.bank, "reading a day", pgx.RowToStructByPos[BankIssue],
-		"SELECT status, token, sequence, last4, iban_sealed, assignment, person_id, epoch, wrapped, expires_on, at, scheme FROM bank_day($1)", day.Format(time.DateOnly))
-}
-
-// BankPAN is the sealed PAN of one card issued on a day.
-type BankPAN struct {
-	Token    []byte
-	Sequence int16
-	PANID    uuid.UUID // additional data: table pan, row PANID
-	Sealed   []byte
-	PersonID uuid.UUID
-	Epoch    string
-	Wrapped  []byte
-	Expires  time.Time
-	Scheme   string
-}
-
-// BankDayPANs lists the sealed PANs of the cards that were issued on a day (UTC).
-func (s *Store) BankDayPANs(ctx context.Context, day time.Time) ([]BankPAN, error) {
-	return list(ctx, s.bank, "reading a day's PANs", pgx.RowToStructByPos[BankPAN],
-		"SELECT token, sequence, pan_id, pan_sealed, person_id, epoch, wrapped, expires_on, scheme FROM bank_day_pans($1)", day.Format(time.DateOnly))
-}
-
-// BankBalance counts accounts by where they stand: waiting, in-progress, in-doubt,
-// issued, withdrawn.
-func (s *Store) BankBalance(ctx context.Context) (map[string]uint64, error) {
+// BankBalance counts accounts by where they stood at a moment: waiting, in-progress,
+// in-doubt, issued, spoiled, withdrawn.
+func (s *Store) BankBalance(ctx context.Context, at time.Time) (map[string]uint64, error) {
 	type row struct {
 		Class string
 		N     int64
 	}
-	rows, err := list(ctx, s.bank, "counting accounts", pgx.RowToStructByPos[row], "SELECT class, n FROM bank_balance()")
+	rows, err := list(ctx, s.bank, "counting accounts", pgx.RowToStructByPos[row], "SELECT class, n FROM bank_balance($1)", at)
 	out := map[string]uint64{}
 	for _, r := range rows {
 		out[r.Class] = uint64(r.N)
 	}
 	return out, err
+}
+
+// RangesAt lists the ranges of PANs as they were at a moment.
+func (s *Store) RangesAt(ctx context.Context, at time.Time) ([]Range, error) {
+	return list(ctx, s.bank, "listing ranges of PANs", pgx.RowToStructByPos[Range], "SELECT name, prefix, length, next, size FROM pan_ranges_at($1)", at)
 }
 
 // BankFile is one file that went to the bank, or came from it.

@@ -42,8 +42,10 @@ func issuing(t testing.TB) *Issuing {
 			IBAN: account(t, n), Expiry: expiry, Status: s, Date: day}
 	}
 	taken := Issue{IBAN: account(t, 9), Status: Withdrawn, Date: day.AddDate(0, 0, -1)}
-	return &Issuing{Header{"CARDBUREAU", "SEPAH", 1, Digest{}, day, created},
-		[]Issue{row(0, Issued), row(1, Replaced), row(2, Spoiled), row(2, Voided), row(2, Issued), row(4, Withdrawn), taken}}
+	early := row(5, Voided) // before a card's data was made
+	early.Expiry = time.Time{}
+	return &Issuing{Header{"CARDBUREAU", "SEPAH", 1, Digest{}, day, created}, 1,
+		[]Issue{row(0, Issued), row(1, Replaced), row(2, Spoiled), row(2, Voided), row(2, Issued), row(4, Withdrawn), taken, early}}
 }
 
 func reconciliation(sent ...Info) *Reconciliation {
@@ -109,7 +111,7 @@ func TestRoundTrip(t *testing.T) {
 		_, sent := write(t, issuing(t), format)
 		refused := acknowledgement(sent)
 		refused.File, refused.Answers = FileOutOfOrder, nil
-		for _, f := range []File{issuing(t), &Issuing{Header: issuing(t).Header}, reconciliation(sent), acknowledgement(sent), refused} {
+		for _, f := range []File{issuing(t), &Issuing{Header: issuing(t).Header, DayNumber: 1}, reconciliation(sent), acknowledgement(sent), refused} {
 			b, info := write(t, f, format)
 			back, again, err := Read(bytes.NewReader(b))
 			if err != nil {
@@ -142,8 +144,8 @@ func TestTotals(t *testing.T) {
 		fmt.Sscan(strings.TrimLeft(r.Last4, "0"), &n)
 		last4 += n
 	}
-	want := map[string]uint64{"issued": 2, "replaced": 1, "spoiled": 1, "voided": 1, "withdrawn": 2, "last4_total": last4, "iban_total": info.Totals["iban_total"]}
-	if diff := cmp.Diff(want, info.Totals); diff != "" || info.Records != 7 {
+	want := map[string]uint64{"issued": 2, "replaced": 1, "spoiled": 1, "voided": 2, "withdrawn": 2, "last4_total": last4, "iban_total": info.Totals["iban_total"]}
+	if diff := cmp.Diff(want, info.Totals); diff != "" || info.Records != 8 {
 		t.Error(diff, info.Records)
 	}
 }
@@ -189,7 +191,7 @@ func TestRefusals(t *testing.T) {
 		"nothing":       {nil, "line 1: the file ends without a trailer"},
 		"line feeds":    {bytes.ReplaceAll(good["issuing.csv"], []byte("\r\n"), []byte("\n")), "line 1: does not end with CR LF"},
 		"another file":  {[]byte("serial,chip,batch\r\n"), "line 1: is neither"},
-		"cut":           {good["issuing.csv"][:bytes.LastIndex(good["issuing.csv"], []byte("T,"))], "line 10: the file ends without a trailer"},
+		"cut":           {good["issuing.csv"][:bytes.LastIndex(good["issuing.csv"], []byte("T,"))], "line 11: the file ends without a trailer"},
 		"more":          {append(bytes.Clone(good["issuing.fixed"]), bytes.Repeat([]byte{' '}, 240)...), "does not end with CR LF"},
 		"long":          {bytes.Repeat([]byte("x"), 3000), "line 1: is longer than"},
 		"short row":     {change("issuing.csv", ",,,,", ",,,"), "line 2: has"},
@@ -197,8 +199,8 @@ func TestRefusals(t *testing.T) {
 		"formula":       {change("issuing.csv", iban, "=HYPERLINK(1)"), "line 3: iban has a character"},
 		"status":        {change("issuing.csv", ",replaced,2", ",sent,2"), "line 4: status is not one of the words"},
 		"expiry":        {change("issuing.csv", "203112", "203113"), "line 3: expiry is not a month"},
-		"number":        {change("issuing.csv", "D,,,,,,,,,1,", "D,,,,,,,,,01,"), "line 3: line is no number"},
-		"numbering":     {change("issuing.csv", "D,,,,,,,,,2,", "D,,,,,,,,,3,"), "line 4: line is not the record's number, 2"},
+		"number":        {change("issuing.csv", "D,,,,,,,,,,1,", "D,,,,,,,,,,01,"), "line 3: line is no number"},
+		"numbering":     {change("issuing.csv", "D,,,,,,,,,,2,", "D,,,,,,,,,,3,"), "line 4: line is not the record's number, 2"},
 		"stray value":   {change("issuing.csv", "D,,", "D,ISSUE,"), "line 3: has a value in column kind"},
 		"version":       {change("issuing.csv", "ISSUE,1,", "ISSUE,2,"), "line 2: version is not 1"},
 		"previous":      {change("issuing.csv", "SEPAH,1,", "SEPAH,2,"), "line 2: previous is the digest"},
@@ -252,7 +254,9 @@ func TestWriteRefuses(t *testing.T) {
 	}{
 		"IBAN":          {func(f *Issuing) { f.Rows[1].IBAN = f.Rows[1].IBAN[:25] }, "record 2: iban is not"},
 		"token":         {func(f *Issuing) { f.Rows[0].Token = []byte("5892100000000") }, "record 1: pan_token does not have"},
-		"no token":      {func(f *Issuing) { f.Rows[0].Token = nil }, "record 1: pan_token, pan and expiry are needed"},
+		"no token":      {func(f *Issuing) { f.Rows[0].Token = nil }, "record 1: pan_token and pan are needed"},
+		"no expiry":     {func(f *Issuing) { f.Rows[2].Expiry = time.Time{} }, "record 3: expiry is needed"},
+		"no day number": {func(f *Issuing) { f.DayNumber = 0 }, "day_number is counted from 1"},
 		"whole PAN":     {func(f *Issuing) { f.Rows[0].First6 = "589210000000" }, "record 1: pan is not"},
 		"sequence":      {func(f *Issuing) { f.Rows[0].Sequence = 100 }, "record 1: pan_sequence has more"},
 		"status":        {func(f *Issuing) { f.Rows[0].Status = "=1+1" }, "record 1: status is not"},

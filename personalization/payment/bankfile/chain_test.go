@@ -41,7 +41,7 @@ func TestAnswersFile(t *testing.T) {
 	}
 	for name, spoil := range map[string]func(*Acknowledgement){
 		"kind": func(a *Acknowledgement) { a.OfKind = KindReconciliation }, "number": func(a *Acknowledgement) { a.OfSequence++ },
-		"digest": func(a *Acknowledgement) { a.OfDigest[0]++ }, "record": func(a *Acknowledgement) { a.Answers[2].Of = 8 },
+		"digest": func(a *Acknowledgement) { a.OfDigest[0]++ }, "record": func(a *Acknowledgement) { a.Answers[2].Of = 9 },
 	} {
 		a := acknowledgement(sent)
 		spoil(a)
@@ -136,7 +136,7 @@ func TestPython(t *testing.T) {
 	}
 	f := issuing(t)
 	good, info := write(t, f, CSV)
-	if out, err := run(good); err != nil || !strings.Contains(out, info.Digest.String()) || !strings.Contains(out, "7 records") {
+	if out, err := run(good); err != nil || !strings.Contains(out, info.Digest.String()) || !strings.Contains(out, "8 records") {
 		t.Errorf("%v %s", err, out)
 	}
 	if out, err := run(bytes.Replace(good, []byte("spoiled,2026"), []byte("issued,2026"), 1)); err == nil {

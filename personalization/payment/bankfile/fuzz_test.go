@@ -63,7 +63,7 @@ func TestRapid(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		f := &Issuing{Header: Header{Sender: rapid.StringMatching(`[A-Z][A-Z0-9._-]{0,10}`).Draw(t, "sender"), Receiver: "SEPAH",
-			Sequence: rapid.Uint64Range(2, 99_999_999).Draw(t, "sequence"), Previous: Digest(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "previous")), Day: day, Created: created}}
+			Sequence: rapid.Uint64Range(2, 99_999_999).Draw(t, "sequence"), Previous: Digest(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "previous")), Day: day, Created: created}, DayNumber: rapid.Uint64Range(1, 999).Draw(t, "day number")}
 		f.Previous[0] |= 1
 		for n := range rapid.IntRange(0, 20).Draw(t, "rows") {
 			f.Rows = append(f.Rows, Issue{Token: append([]byte{byte(n)}, rapid.SliceOfN(rapid.Byte(), 15, 31).Draw(t, "token")...), First6: "589210",

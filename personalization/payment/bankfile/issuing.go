@@ -15,8 +15,8 @@ type Status string
 const (
 	Issued    Status = "issued"    // made and proven; the account's first card
 	Replaced  Status = "replaced"  // made and proven; takes the place of an earlier card of the account
-	Spoiled   Status = "spoiled"   // begun and destroyed; another may follow with the same numbers
-	Voided    Status = "voided"    // its data was made and is void; no card was begun with it
+	Spoiled   Status = "spoiled"   // begun and came to nothing: this PAN with this sequence number will never be live
+	Voided    Status = "voided"    // ended before a card was begun: this PAN with this sequence number will never be live
 	Withdrawn Status = "withdrawn" // the account was taken back before a card was begun
 )
 
@@ -58,19 +58,24 @@ func (i *Issue) fields() []field {
 	}
 }
 
-// Issuing is the issuing result of a day: what was issued, and what will not be.
-// An account withdrawn before it had a PAN has no token, PAN and expiry.
+// Issuing is an issuing result: what was issued, and what will not be, up to the end of
+// its day and in no file before. An account that came to an end before it had a PAN has
+// no token and PAN, and before a card's data was made no expiry.
 type Issuing struct {
 	Header
-	Rows []Issue
+	DayNumber uint64 // of the day's issuing results, from 1
+	Rows      []Issue
 }
 
 // Kind is KindIssuing.
-func (*Issuing) Kind() Kind            { return KindIssuing }
-func (f *Issuing) head() *Header       { return &f.Header }
-func (f *Issuing) headFields() []field { return f.Header.fields(KindIssuing) }
-func (*Issuing) details() string       { return "D" }
-func (f *Issuing) count(byte) int      { return len(f.Rows) }
+func (*Issuing) Kind() Kind       { return KindIssuing }
+func (f *Issuing) head() *Header  { return &f.Header }
+func (*Issuing) details() string  { return "D" }
+func (f *Issuing) count(byte) int { return len(f.Rows) }
+
+func (f *Issuing) headFields() []field {
+	return append(f.Header.fields(KindIssuing), number("day_number", 3, &f.DayNumber))
+}
 
 func (f *Issuing) at(_ byte, n int) []field { return f.Rows[n].fields() }
 
@@ -81,15 +86,13 @@ func (f *Issuing) grow(byte) []field {
 
 func (f *Issuing) wrong(_ byte, n int) error {
 	r := &f.Rows[n]
-	have := 0
-	for _, there := range []bool{len(r.Token) > 0, r.First6 != "", !r.Expiry.IsZero()} {
-		if there {
-			have++
-		}
-	}
+	token, pan, expiry := len(r.Token) > 0, r.First6 != "", !r.Expiry.IsZero()
+	ended := r.Status == Voided || r.Status == Withdrawn
 	switch {
-	case have != 3 && (have != 0 || r.Status != Withdrawn || r.Sequence != 0):
-		return errors.New("pan_token, pan and expiry are needed; an account withdrawn before it had a PAN has none of them, and sequence 0")
+	case token != pan || !token && (expiry || r.Sequence != 0 || !ended):
+		return errors.New("pan_token and pan are needed; an account that was voided or withdrawn before it had a PAN has neither, no expiry, and sequence 0")
+	case !expiry && !ended:
+		return errors.New("expiry is needed, but of what was voided or withdrawn before a card's data was made")
 	case r.Date.IsZero() || r.Date.Truncate(24*time.Hour).After(f.Day):
 		return errors.New("date is needed, and not after the file's day")
 	}
@@ -122,6 +125,9 @@ func addIBAN(sum uint64, iban string) uint64 {
 }
 
 func (f *Issuing) whole() error {
+	if f.DayNumber == 0 {
+		return errors.New("day_number is counted from 1")
+	}
 	seen := map[string]int{}
 	for n, r := range f.Rows {
 		if r.Status != Issued && r.Status != Replaced {

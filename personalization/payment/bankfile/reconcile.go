@@ -15,7 +15,7 @@ const (
 	InProgress     Class = "in-progress" // on the line
 	InDoubt        Class = "in-doubt"    // the line does not know how it ended; a person decides
 	ClassIssued    Class = "issued"
-	ClassSpoiled   Class = "spoiled" // the order ended without a card
+	ClassSpoiled   Class = "spoiled" // the order ended without a card, and the account is there
 	ClassWithdrawn Class = "withdrawn"
 )
 
@@ -28,20 +28,25 @@ type Balance struct {
 	Opening, In, Out, Closing uint64
 }
 
-// FileTotals are the control totals of one issuing result of the day, and how much of
+// FileTotals are the control totals of one issuing result, and how much of
 // it the bank has answered: records = accepted + rejected + open.
 type FileTotals struct {
 	Sequence                 uint64
 	Digest                   Digest
 	Records                  uint64
 	Accepted, Rejected, Open uint64
-	Last4, IBAN              uint64 // the hash totals of its trailer
+	Last4, IBAN              uint64    // the hash totals of its trailer
+	By                       [5]uint64 // records by status: issued, replaced, spoiled, voided, withdrawn
 }
 
 // TotalsOf are the totals of an issuing result that was written, not answered yet.
 func TotalsOf(i Info) FileTotals {
 	n := uint64(i.Records)
-	return FileTotals{Sequence: i.Sequence, Digest: i.Digest, Records: n, Open: n, Last4: i.Totals["last4_total"], IBAN: i.Totals["iban_total"]}
+	t := FileTotals{Sequence: i.Sequence, Digest: i.Digest, Records: n, Open: n, Last4: i.Totals["last4_total"], IBAN: i.Totals["iban_total"]}
+	for at, s := range statuses {
+		t.By[at] = i.Totals[string(s)]
+	}
+	return t
 }
 
 // RangeUse is how far a delegated range of PANs is used: closing = opening + taken,
@@ -84,9 +89,13 @@ func (f *Reconciliation) at(code byte, n int) []field {
 			number("opening", 18, &b.Opening), number("in", 8, &b.In), number("out", 8, &b.Out), number("closing", 18, &b.Closing)}
 	case 'F':
 		t := &f.Files[n]
-		return []field{number("file_sequence", 8, &t.Sequence), digest("file_digest", &t.Digest), number("file_records", 8, &t.Records),
+		out := []field{number("file_sequence", 8, &t.Sequence), digest("file_digest", &t.Digest), number("file_records", 8, &t.Records),
 			number("file_accepted", 8, &t.Accepted), number("file_rejected", 8, &t.Rejected), number("file_open", 8, &t.Open),
 			number("file_last4_total", 12, &t.Last4), number("file_iban_total", 18, &t.IBAN)}
+		for at, s := range statuses {
+			out = append(out, number("file_"+string(s), 8, &t.By[at]))
+		}
+		return out
 	default:
 		r := &f.Ranges[n]
 		return []field{name("range", 32, &r.Name), number("size", 18, &r.Size),
@@ -119,6 +128,13 @@ func (f *Reconciliation) wrong(code byte, n int) error {
 		}
 		if n > 0 && f.Files[n].Sequence != f.Files[n-1].Sequence+1 {
 			return errors.New("file_sequence does not follow the one before")
+		}
+		var sum uint64
+		for _, by := range f.Files[n].By {
+			sum += by
+		}
+		if sum != f.Files[n].Records {
+			return errors.New("file_records is not the sum of its statuses")
 		}
 	default:
 		if r := f.Ranges[n]; r.Closing != r.Opening+r.Taken || r.Closing > r.Size {

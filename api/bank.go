@@ -115,18 +115,41 @@ func decode(b []byte, into any) error {
 	return nil
 }
 
-// messageError maps what is wrong with a message.
+// messageError maps what is wrong with a message. What the bank's side says of it
+// repeats nothing of the message.
 func messageError(err error) error {
+	code := ""
 	switch {
 	case errors.Is(err, bank.ErrSignature):
-		return problem(MessageSignature)
+		code = MessageSignature
 	case errors.Is(err, bank.ErrAge):
-		return problem(MessageAge)
+		code = MessageAge
 	case errors.Is(err, bank.ErrMessage):
-		return problem(MessageInvalid)
+		code = MessageInvalid
+	default:
+		return err
 	}
-	return err
+	p := problem(code)
+	if strings.Contains(err.Error(), ": ") {
+		p.Detail = sentence(err)
+	}
+	return p
 }
+
+// sentence is an error that repeats nothing as one.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// bodyInvalid says what of a body is not of the form.
+func bodyInvalid(detail string) error {
+	p := problem(BodyInvalid)
+	p.Detail = detail
+	return p
+}
+
+var badCard = bodyInvalid("panToken has 32 hexadecimal digits, panSequence is a number from 1 to 99.")
 
 func (s *Server) message(ctx context.Context, in *bankInput) (Bank, *bank.Message, error) {
 	b, err := s.theBank()
@@ -221,9 +244,13 @@ func query(text []byte) (q bank.Query, err error) {
 	token, err1 := hex.DecodeString(c.PANToken)
 	data, err2 := hex.DecodeString(c.Data)
 	arqc, err3 := hex.DecodeString(c.ARQC)
-	if errors.Join(err1, err2, err3) != nil || len(token) != 16 || len(arqc) != 8 || len(data) == 0 || len(data) > 512 ||
-		c.ATC < 1 || c.ATC > 0xFFFF || c.Sequence < 1 || c.Sequence > 99 {
-		return q, problem(BodyInvalid)
+	switch {
+	case err1 != nil || len(token) != 16 || c.Sequence < 1 || c.Sequence > 99:
+		return q, badCard
+	case errors.Join(err2, err3) != nil || len(arqc) != 8 || len(data) == 0 || len(data) > 512:
+		return q, bodyInvalid("arqc has 16 hexadecimal digits, data 2 to 1024.")
+	case c.ATC < 1 || c.ATC > 0xFFFF:
+		return q, bodyInvalid("atc is a number from 1 to 65535.")
 	}
 	return bank.Query{Token: token, Sequence: byte(c.Sequence), ATC: uint16(c.ATC), Data: data, ARQC: arqc}, nil
 }
@@ -241,9 +268,9 @@ func (s *Server) verifyBinding(ctx context.Context, in *bankInput) (*bindingAnsw
 	if err := decode(text, &q); err != nil {
 		return nil, err
 	}
-	cose, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(q.COSE, "="))
+	cose, err := base64.RawURLEncoding.DecodeString(strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(q.COSE, "=")))
 	if err != nil || (len(cose) == 0) == (q.JWS == "") {
-		return nil, problem(BodyInvalid)
+		return nil, bodyInvalid("Give a binding in one form: cose in base64 or base64url, or jws.")
 	}
 	v, err := b.VerifyBinding(ctx, cose, q.JWS)
 	return &bindingAnswer{v}, err
@@ -263,8 +290,11 @@ func (s *Server) match(ctx context.Context, in *bankInput) (*matchOutput, error)
 		return nil, err
 	}
 	token, err := hex.DecodeString(q.PANToken)
-	if err != nil || len(token) != 16 || q.Sequence < 1 || q.Sequence > 99 || payment.CheckIBAN(q.IBAN, "") != nil {
-		return nil, problem(BodyInvalid)
+	if err != nil || len(token) != 16 || q.Sequence < 1 || q.Sequence > 99 {
+		return nil, badCard
+	}
+	if err := payment.CheckIBAN(q.IBAN, ""); err != nil {
+		return nil, bodyInvalid(sentence(err))
 	}
 	out := &matchOutput{}
 	out.Body.Match, err = b.Match(ctx, actorOf(ctx).ID.String(), token, byte(q.Sequence), q.IBAN)

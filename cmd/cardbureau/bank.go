@@ -58,7 +58,7 @@ func (bankAwaiting) Run(ctx context.Context, g *globals) error {
 					return err
 				}
 			} else {
-				fmt.Printf("order %s of record %s waits since %s\n", w.OrderID, w.RecordID, w.Since.Format(time.RFC3339))
+				fmt.Printf("order %s of record %s waits since %s: %s\n", w.OrderID, w.RecordID, w.Since.Format(time.RFC3339), w.Reason)
 			}
 			after = w.OrderID
 		}

@@ -2,11 +2,17 @@ package bank
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	"cardbureau/personalization/image"
+	"cardbureau/personalization/payment"
 	"cardbureau/personalization/store"
+	"cardbureau/personalization/vault"
 )
 
 // TestMessages: what the bank sends is deciphered, of a key of the bank's and of
@@ -88,7 +94,7 @@ func TestAccounts(t *testing.T) {
 		if got.Status != x.status || got.Code != x.code || (got.Detail == "") != (x.code == "") {
 			t.Errorf("%s: %+v, want %s %s", x.name, got, x.status, x.code)
 		}
-		if strings.Contains(got.Detail, good.IBAN) || strings.Contains(got.Detail, "5892") {
+		if strings.Contains(got.Detail, good.IBAN) || x.item.PAN != "" && strings.Contains(got.Detail, x.item.PAN) {
 			t.Errorf("%s: the answer repeats the account: %s", x.name, got.Detail)
 		}
 	}
@@ -167,5 +173,74 @@ func TestMatch(t *testing.T) {
 	}
 	if got, err := ask("bank", other.token, other.iban); err != nil || !got {
 		t.Errorf("another card is not free: %v, %v", got, err)
+	}
+}
+
+// TestAccountsThatCannotBeUsed: what is wrong with an account is said in one sentence,
+// and one that turns out to be of no use keeps its order from nothing: it is taken back,
+// and another is given.
+func TestAccountsThatCannotBeUsed(t *testing.T) {
+	c := newCounter(t)
+	theirs, _ := c.waiting()
+	order, _ := c.waiting()
+	give := func(order uuid.UUID, ref string, change func(*payment.Account)) Answer {
+		t.Helper()
+		a := c.account(8_000_000 + int(people.Add(1)))
+		change(&a)
+		return c.one(c.Assign(c.ctx, []Assignment{{Reference: ref + order.String(), OrderID: order.String(), Account: a}}, "api", c.ali))
+	}
+	pan := func(prefix string) string {
+		p, err := payment.Range{Prefix: prefix, Length: 16}.PAN(7)
+		c.must(err)
+		return string(p)
+	}
+	given := pan("58921077")
+	if got := give(theirs, "theirs ", func(*payment.Account) {}); got.Status != Done {
+		t.Fatalf("%+v", got)
+	}
+	p, err := c.Store.OrderForPreparation(c.ctx, theirs)
+	c.must(err)
+	row := store.PAN{ID: store.NewID(), Last4: given[12:]}
+	row.Token, err = c.Vault.PANToken(c.ctx, given)
+	c.must(err)
+	row.Sealed, err = c.Vault.Seal(c.ctx, vault.DataKey(p.Key), image.PANAAD(row.ID, p.PersonID), []byte(given))
+	c.must(err)
+	_, err = c.Store.GivenPAN(c.ctx, theirs, row)
+	c.must(err)
+	for name, x := range map[string]struct {
+		change     func(*payment.Account)
+		code, says string
+	}{
+		"IBAN of 25":     {func(a *payment.Account) { a.IBAN = a.IBAN[:25] }, CodeAccount, "this one has 25"},
+		"check digits":   {func(a *payment.Account) { a.IBAN = "IR00" + a.IBAN[4:] }, CodeAccount, "check digits are wrong"},
+		"Luhn":           {func(a *payment.Account) { a.PAN = "5892107700000078" }, CodeAccount, "check digit is wrong"},
+		"another issuer": {func(a *payment.Account) { a.PAN = pan("60379977") }, CodeAccount, "of another issuer"},
+		"in our range":   {func(a *payment.Account) { a.PAN = pan("58921099") }, CodePANRange, "without a PAN"},
+		"another person": {func(a *payment.Account) { a.PAN = given }, CodePANTaken, "another person"},
+	} {
+		if got := give(order, name, x.change); got.Status != Refused || got.Code != x.code || !strings.Contains(got.Detail, x.says) || strings.Contains(got.Detail, given) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	same := func(*payment.Account) {}
+	if got := give(order, "first ", same); got.Status != Done {
+		t.Fatalf("%+v", got)
+	}
+	p, err = c.Store.OrderForPreparation(c.ctx, order)
+	c.must(err)
+	c.must(c.Store.AwaitBank(c.ctx, order, p.Generation, "pan-taken", c.ali)) // two messages came at once
+	list, err := c.Awaiting(c.ctx, "", 1000)
+	c.must(err)
+	if !slices.ContainsFunc(list, func(w Waiting) bool { return w.OrderID == order.String() && w.Reason == "pan-taken" }) {
+		t.Error("the bank is not told why the order waits")
+	}
+	if got := give(order, "second ", same); got.Code != CodeHas {
+		t.Errorf("another account: %+v", got)
+	}
+	if got := c.one(c.Withdraw(c.ctx, []Withdrawal{{"first " + order.String(), "mistake"}}, c.ali)); got.Status != Done {
+		t.Errorf("taken back: %+v", got)
+	}
+	if got := give(order, "second ", same); got.Status != Done {
+		t.Errorf("another account after it: %+v", got)
 	}
 }

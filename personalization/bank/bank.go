@@ -108,16 +108,22 @@ const (
 	CodeDiffers   = "reference-differs"
 	CodeReference = "reference-unknown"
 	CodeFormat    = "format"
+	CodePANTaken  = "pan-taken"
+	CodePANRange  = "pan-in-range"
+	CodeHas       = "account-there"
 )
 
 // sentences say in one sentence what a code means.
 var sentences = map[string]string{
 	CodeOrder:     "The bureau has no such order with a bank account.",
 	CodeState:     "The order does not wait for an account, or its card is begun already.",
-	CodeAccount:   "IBAN, account number, PAN or name is not valid for the payment scheme.",
+	CodeAccount:   "IBAN, account number, PAN or name is not valid for the payment scheme.", // the answer says which
 	CodeDiffers:   "Another account was sent under this reference before.",
 	CodeReference: "The bureau has no account of this reference.",
 	CodeFormat:    "The item lacks a reference, an order or a reason.",
+	CodePANTaken:  "The PAN is another person's.",
+	CodePANRange:  "The PAN is of a range that the bank has delegated: the bureau takes those in order. Send the account without a PAN.",
+	CodeHas:       "The order has an account that could not be used: withdraw that one first.",
 }
 
 func refused(reference, code string) Answer {
@@ -193,8 +199,13 @@ func (s *Service) assign(ctx context.Context, a Assignment, source string, by st
 	if scheme == nil {
 		return refused(a.Reference, CodeOrder), nil
 	}
-	if a.Check(scheme) != nil {
-		return refused(a.Reference, CodeAccount), nil
+	if err := a.Check(scheme); err != nil {
+		// The errors of accounts are sentences without a digit of them.
+		text := err.Error()
+		return Answer{Reference: a.Reference, Status: Refused, Code: CodeAccount, Detail: strings.ToUpper(text[:1]) + text[1:] + "."}, nil
+	}
+	if code, err := s.givenPAN(ctx, o.OrderID, a.PAN); err != nil || code != "" {
+		return refused(a.Reference, code), err
 	}
 	plain, err := cbor.Marshal(a.Account)
 	if err != nil {
@@ -213,10 +224,37 @@ func (s *Service) assign(ctx context.Context, a Assignment, source string, by st
 	return settled(a.Reference, already, err)
 }
 
+// givenPAN is what is wrong with a PAN that the bank gives itself; empty: nothing.
+func (s *Service) givenPAN(ctx context.Context, order uuid.UUID, pan string) (code string, err error) {
+	if pan == "" {
+		return "", nil
+	}
+	ranges, err := s.Store.Ranges(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range ranges {
+		if len(pan) == r.Length && strings.HasPrefix(pan, r.Prefix) {
+			return CodePANRange, nil
+		}
+	}
+	token, err := s.Vault.PANToken(ctx, pan)
+	if err != nil {
+		return "", err
+	}
+	taken, err := s.Store.PANTaken(ctx, order, token)
+	if taken {
+		code = CodePANTaken
+	}
+	return code, err
+}
+
 func settled(reference string, already bool, err error) (Answer, error) {
 	switch {
 	case errors.Is(err, store.ErrAssignmentDiffers):
 		return refused(reference, CodeDiffers), nil
+	case errors.Is(err, store.ErrHasAccount):
+		return refused(reference, CodeHas), nil
 	case errors.Is(err, store.ErrWrongState):
 		return refused(reference, CodeState), nil
 	case errors.Is(err, store.ErrNotFound):

@@ -58,6 +58,7 @@ type Waiting struct {
 	OrderID  string    `json:"orderId" format:"uuid"`
 	RecordID string    `json:"recordId" format:"uuid" doc:"The record, which the ministry has sent to the bank too"`
 	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason,omitempty" doc:"account-missing; account-withdrawn; account-unfit or pan-taken: withdraw the account, and give another"`
 }
 
 // Awaiting lists orders that wait, after one. ErrMessage where that is none.
@@ -69,7 +70,7 @@ func (s *Service) Awaiting(ctx context.Context, after string, limit int) ([]Wait
 	rows, err := s.Store.AwaitingBank(ctx, from, limit)
 	out := make([]Waiting, len(rows))
 	for i, r := range rows {
-		out[i] = Waiting{r.OrderID.String(), r.RecordID.String(), r.Since.UTC()}
+		out[i] = Waiting{r.OrderID.String(), r.RecordID.String(), r.Since.UTC(), r.Reason}
 	}
 	return out, err
 }

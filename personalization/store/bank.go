@@ -14,6 +14,7 @@ import (
 var (
 	ErrAssignmentDiffers = errors.New("the bank has sent another account under this reference")
 	ErrPANTaken          = errors.New("the PAN belongs to another account")
+	ErrHasAccount        = errors.New("the order has an account already")
 	ErrRangeExhausted    = errors.New("the range of PANs is used up")
 	ErrNoRange           = errors.New("no such range of PANs")
 	ErrRangeExists       = errors.New("the range of PANs overlaps one that is there")
@@ -34,6 +35,8 @@ func bankError(word string) error {
 		return ErrAssignmentDiffers
 	case "pan-taken":
 		return ErrPANTaken
+	case "has-account":
+		return ErrHasAccount
 	case "exists":
 		return ErrRangeExists
 	case "same-person":
@@ -57,13 +60,14 @@ type AwaitingOrder struct {
 	OrderID  uuid.UUID
 	RecordID uuid.UUID
 	Since    time.Time
+	Reason   string // why: a stable code
 }
 
 // AwaitingBank lists orders that wait for their account, after an order, at most
 // 1000.
 func (s *Store) AwaitingBank(ctx context.Context, after uuid.UUID, limit int) ([]AwaitingOrder, error) {
 	return list(ctx, s.bank, "listing orders that wait for the bank", pgx.RowToStructByPos[AwaitingOrder],
-		"SELECT order_id, record_id, since FROM awaiting_bank($1, $2)", orNull(after), limit)
+		"SELECT order_id, record_id, since, reason FROM awaiting_bank($1, $2)", orNull(after), limit)
 }
 
 // BankOrder is what sealing an account for an order needs.
@@ -194,23 +198,41 @@ func (s *Store) Ranges(ctx context.Context) ([]Range, error) {
 // itself is kept nowhere. [ErrRangeExhausted], [ErrNoRange].
 func (s *Store) NextPAN(ctx context.Context, order uuid.UUID, name string, made func(r Range) (PAN, error)) (p PAN, err error) {
 	err = pgx.BeginFunc(ctx, s.line, func(tx pgx.Tx) error {
-		r := Range{Name: name}
-		err := tx.QueryRow(ctx, "SELECT prefix, length, next, size FROM lock_range($1)", name).Scan(&r.Prefix, &r.Length, &r.Used, &r.Size)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("%w: %q (cardbureau bank ranges add)", ErrNoRange, name)
+		// One that the bank has given as its own is taken: it is passed over.
+		for {
+			if err := nextPAN(ctx, tx, order, name, &p, made); !errors.Is(err, ErrPANTaken) {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if r.Used >= r.Size {
-			return fmt.Errorf("%w: %q", ErrRangeExhausted, name)
-		}
-		if p, err = made(r); err != nil {
-			return err
-		}
-		return putPAN(ctx, tx, order, &p, name)
 	})
 	return p, bankDBError("allocating a PAN", err)
+}
+
+func nextPAN(ctx context.Context, tx pgx.Tx, order uuid.UUID, name string, p *PAN, made func(r Range) (PAN, error)) error {
+	r := Range{Name: name}
+	err := tx.QueryRow(ctx, "SELECT prefix, length, next, size FROM lock_range($1)", name).Scan(&r.Prefix, &r.Length, &r.Used, &r.Size)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%w: %q (cardbureau bank ranges add)", ErrNoRange, name)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Used >= r.Size {
+		return fmt.Errorf("%w: %q", ErrRangeExhausted, name)
+	}
+	if *p, err = made(r); err != nil {
+		return err
+	}
+	return putPAN(ctx, tx, order, p, name)
+}
+
+// PANTaken says whether a PAN is another person's than an order's.
+func (s *Store) PANTaken(ctx context.Context, order uuid.UUID, token []byte) (taken bool, err error) {
+	err = s.bank.QueryRow(ctx, "SELECT pan_taken($1, $2)", order, token).Scan(&taken)
+	if err != nil {
+		return false, dbError("looking for a PAN", err)
+	}
+	return taken, nil
 }
 
 // GivenPAN notes a PAN that the bank has given. A person who has it already gets

@@ -157,6 +157,23 @@ func TestGivenPANs(t *testing.T) {
 	}
 }
 
+// TestGivenPANsOfARange: a number that the bank has given as its own is passed over, and
+// holds up nobody.
+func TestGivenPANsOfARange(t *testing.T) {
+	b := newBench(t)
+	b.must(b.AddRange(b.ctx, Range{Name: "r", Prefix: "58921099", Length: 16, Size: 12}, b.ali))
+	given, err := number(Range{Used: 0})
+	b.must(err)
+	_, err = b.GivenPAN(b.ctx, b.waiting(1), given)
+	b.must(err)
+	if p, err := b.NextPAN(b.ctx, b.waiting(2), "r", number); err != nil || p.Last4 != "0001" {
+		t.Errorf("%s, %v", p.Last4, err)
+	}
+	if ranges, err := b.Ranges(b.ctx); err != nil || ranges[0].Used != 2 {
+		t.Errorf("%+v, %v", ranges, err)
+	}
+}
+
 // tryRetire gives an order an account and takes it back, which retires its PAN.
 func (b *bench) tryRetire(order uuid.UUID) (bool, error) {
 	a := sealedAccount("retire " + order.String())

@@ -121,7 +121,8 @@ $$;
 -- +goose StatementEnd
 
 -- A card that was spoiled is behind an order: until the next is begun the bank may
--- still take the account back.
+-- still take the account back. So it may where preparation could not use the account,
+-- and the order waits for another.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION withdraw_account(p_order uuid, p_reference text, p_reason text, p_actor uuid, p_through text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
@@ -143,7 +144,7 @@ BEGIN
         RETURN CASE WHEN EXISTS (SELECT FROM account_assignment a WHERE a.order_id = v_order AND a.state = 'withdrawn' AND (p_reference IS NULL OR a.reference = p_reference))
             THEN 'already' ELSE 'not-found' END;
     END IF;
-    IF o.state NOT IN ('accepted', 'prepared', 'released', 'awaiting-decision')
+    IF o.state NOT IN ('accepted', 'awaiting-bank', 'prepared', 'released', 'awaiting-decision')
        OR EXISTS (SELECT FROM attempt a JOIN image i ON i.id = a.image_id WHERE a.order_id = v_order AND NOT a.nothing_written AND i.voided_at IS NULL) THEN
         RETURN 'wrong-state';
     END IF;
@@ -157,6 +158,82 @@ BEGIN
     PERFORM audit_append(p_actor, p_through, 'account.withdrawn', v_order::text, p_reason);
     RETURN 'done';
 END
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION assign_account(p_order uuid, p_id uuid, p_source text, p_reference text, p_digest bytea, p_iban bytea, p_sealed bytea,
+    p_actor uuid, p_through text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+DECLARE
+    o card_order%ROWTYPE;
+    k account_assignment%ROWTYPE;
+BEGIN
+    PERFORM pg_advisory_xact_lock(record_class(), hashtext('account ' || p_reference));
+    SELECT * INTO k FROM account_assignment WHERE reference = p_reference;
+    IF FOUND THEN
+        RETURN CASE WHEN k.digest <> p_digest OR k.order_id <> p_order THEN 'assignment-differs' WHEN k.state = 'withdrawn' THEN 'wrong-state' ELSE 'already' END;
+    END IF;
+    SELECT * INTO o FROM card_order WHERE id = p_order FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN 'not-found';
+    END IF;
+    IF o.state <> 'awaiting-bank' THEN
+        RETURN 'wrong-state';
+    END IF;
+    -- One that preparation could not use is taken back before another comes.
+    IF EXISTS (SELECT FROM account_assignment WHERE order_id = p_order AND state = 'assigned') THEN
+        RETURN 'has-account';
+    END IF;
+    INSERT INTO account_assignment (id, order_id, source, reference, digest, iban_ref, sealed)
+    VALUES (p_id, p_order, p_source, p_reference, p_digest, p_iban, p_sealed);
+    PERFORM audit_append(p_actor, p_through, 'account.assigned', p_order::text, '');
+    PERFORM prepare_again(p_order, '');
+    RETURN 'done';
+END
+$$;
+-- +goose StatementEnd
+
+-- A number of a range that the bank has given as its own is passed over: it is used.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION put_pan(p_order uuid, p_id uuid, p_token bytea, p_last4 text, p_sealed bytea, p_range text,
+    OUT outcome text, OUT sequence smallint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+DECLARE
+    o card_order%ROWTYPE;
+BEGIN
+    SELECT * INTO o FROM card_order WHERE id = p_order;
+    PERFORM pg_advisory_xact_lock(record_class(), hashtext('pan ' || encode(p_token, 'hex')));
+    IF p_range IS NOT NULL THEN
+        UPDATE pan_range SET next = next + 1 WHERE name = p_range;
+    END IF;
+    IF EXISTS (SELECT FROM pan n WHERE n.token = p_token AND (p_range IS NOT NULL OR n.person_id <> o.person_id)) THEN
+        outcome := 'pan-taken';
+        RETURN;
+    END IF;
+    SELECT coalesce(max(n.sequence), 0) + 1 INTO sequence FROM pan n WHERE n.token = p_token;
+    INSERT INTO pan (id, token, sequence, last4, order_id, person_id, range, sealed)
+    VALUES (p_id, p_token, sequence, p_last4, p_order, o.person_id, p_range, p_sealed);
+    outcome := 'done';
+END
+$$;
+-- +goose StatementEnd
+
+-- Whether a PAN is another person's.
+-- +goose StatementBegin
+CREATE FUNCTION pan_taken(p_order uuid, p_token bytea) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM pan n JOIN card_order o ON o.id = p_order WHERE n.token = p_token AND n.person_id <> o.person_id)
+$$;
+-- +goose StatementEnd
+
+DROP FUNCTION awaiting_bank(uuid, integer);
+-- +goose StatementBegin
+CREATE FUNCTION awaiting_bank(p_after uuid, p_limit integer)
+RETURNS TABLE (order_id uuid, record_id uuid, since timestamptz, reason text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+    SELECT o.id, r.record_id, o.changed_at, o.reason FROM card_order o JOIN record r ON r.id = o.record_row
+    WHERE o.state = 'awaiting-bank' AND (p_after IS NULL OR o.id > p_after) ORDER BY o.id LIMIT least(p_limit, 1000)
 $$;
 -- +goose StatementEnd
 
@@ -237,5 +314,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
 $$;
 -- +goose StatementEnd
 
-REVOKE EXECUTE ON FUNCTION retire_pan, order_ended, bank_outcomes, append_issuing_file, bank_content, bank_balance, pan_ranges_at, bank_pans FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION bank_outcomes, append_issuing_file, bank_content, bank_balance, pan_ranges_at, bank_pans TO cb_bank;
+REVOKE EXECUTE ON FUNCTION retire_pan, order_ended, bank_outcomes, append_issuing_file, bank_content, bank_balance, pan_ranges_at, bank_pans, pan_taken,
+    awaiting_bank FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION bank_outcomes, append_issuing_file, bank_content, bank_balance, pan_ranges_at, bank_pans, pan_taken, awaiting_bank TO cb_bank;

@@ -46,8 +46,11 @@ func echoOf(in *lib.Message, text []byte) echo {
 	}
 	e.pans = numbers(value)
 	for n, v := range e.values {
-		if holds(v, e.pans) {
+		switch {
+		case holds(v, e.pans):
 			e.drop(n)
+		case slices.Contains(free, n) && holds(v, parts(e.pans)):
+			e.drop(free...) // the rest of it may be beside
 		}
 	}
 	e.part("")
@@ -61,10 +64,29 @@ func (e *echo) drop(elements ...int) {
 	}
 }
 
+// free are the elements that can hold whatever a switch likes.
+var free = []int{32, 37, 41, 42}
+
+// shown is how many digits of a PAN may be seen, first six and last four.
+const shown = 10
+
+// parts are the runs of digits of PANs that say more of them than may be seen: a PAN
+// that was cut to an element's length. Those of zeros stand in numbers by chance.
+func parts(pans []string) (out []string) {
+	for _, p := range pans {
+		for i := range len(p) - shown {
+			if run := p[i : i+shown+1]; strings.Count(run, "0") < shown-1 {
+				out = append(out, run)
+			}
+		}
+	}
+	return out
+}
+
 // part leaves elements out that hold a PAN together, where code is element 39 among
 // them: first those go that can hold whatever a switch likes, then all.
 func (e *echo) part(code string) {
-	for _, free := range [][]int{{32, 37, 41, 42}, echoed} {
+	for _, free := range [][]int{free, echoed} {
 		together := maps.Clone(e.values)
 		together[fieldCode] = code
 		var all strings.Builder

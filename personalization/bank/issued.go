@@ -69,6 +69,9 @@ func (s *Service) IssuingAgain(ctx context.Context, w io.Writer, sequence uint64
 	if err := json.Unmarshal(files[at].Totals, &n); err != nil {
 		return bankfile.Info{}, err
 	}
+	if n.Number == 0 {
+		return bankfile.Info{}, fmt.Errorf("issuing result %d was written by a version of this program that could not write one again", sequence)
+	}
 	rows, err := s.Store.BankOutcomesOf(ctx, files[at].Seq)
 	if err != nil {
 		return bankfile.Info{}, err

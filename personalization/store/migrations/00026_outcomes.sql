@@ -23,12 +23,20 @@ ALTER TABLE event_outbox DROP CONSTRAINT event_outbox_type_check;
 ALTER TABLE event_outbox ADD CONSTRAINT event_outbox_type_check CHECK (type IN ('bound', 'issued', 'activated', 'suspended', 'resumed', 'replaced', 'revoked',
     'withdrawn', 'sim-swap-pending', 'sim-swap-ended', 'spoiled', 'voided'));
 
--- What days without a file have: the rest was told by the files that are there.
+-- What no file has told yet: a file had all of its day (UTC) up to when it was made.
 INSERT INTO bank_outcome (status, assignment, pan_id, scheme, expires_on, at)
 SELECT CASE WHEN EXISTS (SELECT FROM binding e JOIN card x ON x.id = e.card_id WHERE e.iban_ref = b.iban_ref AND e.card_id <> b.card_id AND x.made_at < c.made_at)
     THEN 'replaced' ELSE 'issued' END, a.id, b.pan_id, b.scheme, b.expires_on, c.made_at
 FROM binding b JOIN card c ON c.id = b.card_id JOIN account_assignment a ON a.order_id = c.order_id AND a.state = 'assigned'
-WHERE NOT EXISTS (SELECT FROM bank_file f WHERE f.kind = 'ISSUE' AND f.day >= (c.made_at AT TIME ZONE 'UTC')::date) ORDER BY c.made_at;
+WHERE NOT EXISTS (SELECT FROM bank_file f WHERE f.kind = 'ISSUE' AND f.day = (c.made_at AT TIME ZONE 'UTC')::date AND f.made_at >= c.made_at) ORDER BY c.made_at;
+INSERT INTO bank_outcome (status, assignment, at)
+SELECT 'withdrawn', a.id, a.changed_at FROM account_assignment a WHERE a.state = 'withdrawn'
+AND NOT EXISTS (SELECT FROM bank_file f WHERE f.kind = 'ISSUE' AND f.day = (a.changed_at AT TIME ZONE 'UTC')::date AND f.made_at >= a.changed_at) ORDER BY a.changed_at;
+-- Orders that have ended without a card were told in no file.
+INSERT INTO bank_outcome (status, assignment, pan_id, at)
+SELECT 'voided', a.id, n.id, o.changed_at FROM card_order o JOIN account_assignment a ON a.order_id = o.id AND a.state = 'assigned'
+LEFT JOIN pan n ON n.order_id = o.id AND n.state = 'allocated' WHERE o.state IN ('withdrawn', 'superseded', 'failed') ORDER BY o.changed_at;
+UPDATE pan SET state = 'retired' WHERE state = 'allocated' AND order_id IN (SELECT id FROM card_order WHERE state IN ('withdrawn', 'superseded', 'failed'));
 DROP FUNCTION bank_day(date);
 DROP FUNCTION bank_day_pans(date);
 DROP FUNCTION bank_balance();

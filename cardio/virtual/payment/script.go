@@ -23,13 +23,15 @@ func (a *Applet) script(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
 	format1 := m.object(dgiCard, 0xC3)[0]&0x40 != 0
 	data, sw := a.unwrap(m, cmd, format1)
 	if !sw.OK() {
-		a.trans.scriptEnd = true
+		a.trans.scriptEnd, a.trans.scriptFailed = true, true
 		m.setFlag(scriptWrong, true)
 		return sw
 	}
+	a.trans.scripts = min(a.trans.scripts+1, 15)
 	m.setNumber(scriptsSeen, min(m.number(scriptsSeen)+1, 15))
 	sw = a.execute(m, cmd, data)
 	if !sw.OK() {
+		a.trans.scriptFailed = true
 		m.setFlag(scriptWrong, true)
 	}
 	return sw

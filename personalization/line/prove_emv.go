@@ -336,6 +336,14 @@ func (k scriptKeys) MAC(ctx context.Context, data []byte) ([]byte, error) {
 	return out.MAC, err
 }
 
+// MACPadded is that of a script command of format 1.
+func (k scriptKeys) MACPadded(ctx context.Context, data []byte) ([]byte, error) {
+	r := k.request()
+	r.Message, r.Padded = data, true
+	out, err := k.vault.ProtectScript(ctx, r)
+	return out.MAC, err
+}
+
 // Encipher is that of a script command's data.
 func (k scriptKeys) Encipher(ctx context.Context, data []byte) ([]byte, error) {
 	r := k.request()

@@ -194,6 +194,16 @@ func TestOfflineLimits(t *testing.T) {
 	}
 }
 
+// TestSelectByNameAlone: SELECT has no other way (Book 1, section 11.3.2).
+func TestSelectByNameAlone(t *testing.T) {
+	c := newTerminal(t, cciDES, 0)
+	c.begin()
+	for _, p1 := range []byte{0, 2, 8} {
+		c.want(apdu.SWIncorrectP1P2, 0, insSelect, p1, 0, unhex(t, AID))
+	}
+	c.want(apdu.SWSuccess, 0, insSelect, 4, 0, unhex(t, AID))
+}
+
 func TestPIN(t *testing.T) {
 	c := newTerminal(t, cciDES, 0)
 	c.begin()

@@ -288,9 +288,16 @@ func mac(isAES bool, key, message []byte) []byte {
 	if isAES {
 		return cmac(key, message)[:8]
 	}
+	return macPadded(isAES, key, pad(message, 8))
+}
+
+// macPadded is the whole MAC of whole blocks (Book 2, 9.2.3).
+func macPadded(isAES bool, key, m []byte) []byte {
+	if isAES {
+		return cmac(key, m)
+	}
 	c, _ := des.NewCipher(key[:8])      //nolint:gosec // EMV's
 	last, _ := des.NewCipher(key[8:16]) //nolint:gosec // EMV's
-	m := pad(message, 8)
 	x := make([]byte, 8)
 	for ; len(m) > 0; m = m[8:] {
 		for i := range x {

@@ -27,6 +27,10 @@ func (k smKeys) MAC(_ context.Context, data []byte) ([]byte, error) {
 	return mac(k.aes, k.mac, data), nil
 }
 
+func (k smKeys) MACPadded(_ context.Context, data []byte) ([]byte, error) {
+	return macPadded(k.aes, k.mac, data), nil
+}
+
 func (k smKeys) Encipher(_ context.Context, data []byte) ([]byte, error) {
 	c := block(k.aes, k.enc)
 	out := pad(data, c.BlockSize())

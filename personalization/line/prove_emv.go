@@ -240,8 +240,11 @@ func (p *prover) transaction(ctx context.Context, app *emv.Application, s *payme
 	if s.Cryptogram.ARPC == 1 {
 		issuer = append(answer.ARPC, request.ARC...)
 	}
-	if err := app.ExternalAuthenticate(ctx, issuer); err != nil {
-		return fmt.Errorf("the issuer's answer: %w", err)
+	data[emv.TagIssuerAuth] = issuer // where CDOL2 asks for it; an answer that is wrong ends in an AAC
+	if app.AIP.Has(emv.AIPIssuerAuth) {
+		if err := app.ExternalAuthenticate(ctx, issuer); err != nil {
+			return fmt.Errorf("the issuer's answer: %w", err)
+		}
 	}
 	if how == emv.SignCDA {
 		how = emv.SignNothing // CDA of the first is enough; XDA is asked for both times (EMV 4.4 Book 2, 12.5.1)
@@ -329,6 +332,14 @@ func (k scriptKeys) request() vault.ScriptRequest {
 func (k scriptKeys) MAC(ctx context.Context, data []byte) ([]byte, error) {
 	r := k.request()
 	r.Message = data
+	out, err := k.vault.ProtectScript(ctx, r)
+	return out.MAC, err
+}
+
+// MACPadded is that of a script command of format 1.
+func (k scriptKeys) MACPadded(ctx context.Context, data []byte) ([]byte, error) {
+	r := k.request()
+	r.Message, r.Padded = data, true
 	out, err := k.vault.ProtectScript(ctx, r)
 	return out.MAC, err
 }

@@ -31,10 +31,12 @@ func (s *Scheme) ICCSuite() ecsdsa.Suite {
 	return 0
 }
 
-// AIP is the application interchange profile (Book 3, annex C1).
+// AIP is the application interchange profile (Book 3, annex C1). A card whose CDOL2
+// asks for the issuer authentication data takes no EXTERNAL AUTHENTICATE (Common Core
+// Definitions 6.5.4.1).
 func (s *Scheme) AIP() []byte {
 	aip := byte(0x10 | 0x08) // cardholder verification, terminal risk management
-	if s.Cryptogram.ARPC != 0 {
+	if entries, _ := parseDOL(s.CDOL2); s.Cryptogram.ARPC != 0 && !entries[0x91] {
 		aip |= 0x04 // issuer authentication by EXTERNAL AUTHENTICATE
 	}
 	for how, bit := range map[string]byte{XDA: 0x80, SDA: 0x40, DDA: 0x20, CDA: 0x01} {

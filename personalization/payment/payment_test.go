@@ -218,9 +218,12 @@ func TestElements(t *testing.T) {
 			}
 		}
 		if how[0] == "xda" { // Book 3, 10.3: data objects, and the AID
-			static = append(static, unhex("82029C00"+"9F0607F0000003641010")...)
+			static = append(static, unhex("82029800"+"9F0607F0000003641010")...)
 		} else {
 			static = append(static, gpo[0].Value...)
+		}
+		if aip := gpo[0].Value; aip[0]&0x04 != 0 || !bytes.Contains(s.CDOL2, []byte{0x91, 0x08}) {
+			t.Errorf("%v: AIP %X, CDOL2 %X: the issuer is authenticated in the second GENERATE AC (Common Core Definitions 6.5.4.1)", how, aip, s.CDOL2)
 		}
 		if !bytes.Equal(static, StaticData(s, c)) {
 			t.Errorf("%v: the static data is another", how)

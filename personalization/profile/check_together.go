@@ -156,6 +156,15 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 			c.bad("$.payment", "scheme %s needs secret.%s on the card, and no step writes it", scheme.Name, name)
 		}
 	}
+	has := payment.SecretNames(scheme)
+	if scheme.Authenticates(payment.DDA) {
+		has = append(has, "emv-exponent", "emv-modulus") // the other form of an RSA key
+	}
+	for _, name := range keys(written) {
+		if secret, ok := strings.CutPrefix(name, "secret."); ok && strings.HasPrefix(secret, "emv-") && !slices.Contains(has, secret) {
+			c.bad("$.payment", "a step writes %s, which cards of scheme %s do not have", name, scheme.Name)
+		}
+	}
 	if !written["file.binding"] {
 		c.bad("$.payment", "no step writes file.binding, which ties the card to its account")
 	}

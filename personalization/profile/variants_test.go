@@ -35,6 +35,7 @@ func TestBankMistakesAreExplained(t *testing.T) {
 		{"contactless without PPSE", far, "payment: sepah\n", "payment: sepah\ncontactless: true\n", "list one of PPSE before it"},
 		{"contactless with XDA", "products/identity-bank-contactless.yaml", "payment: sepah\n", "payment: sepah-xda\n", "would not hold for the contactless application"},
 		{"RSA's applet with XDA", "products/identity-bank-xda.yaml", "applet: virtual-payment-xda", "applet: virtual-payment", "scheme sepah-xda needs secret.emv-d on the card"},
+		{"an RSA key that SDA does not have", "payments/sepah.yaml", "authentication: [sda, dda, cda]", "authentication: [sda]", "a step writes secret.emv-dp, which cards of scheme sepah do not have"},
 		{"contactless without an account", "products/identity.yaml", "chip: virtual-gp\n", "chip: virtual-gp\ncontactless: true\n", "contactless is the bank application's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

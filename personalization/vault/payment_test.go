@@ -456,3 +456,25 @@ func mustP256(t testing.TB) *ecdsa.PrivateKey {
 	}
 	return k
 }
+
+// TestPaddedMAC: MACs of script commands of format 1, to whose blocks nothing is added
+// (EMV Book 2, 9.2.3), as the openssl command makes them.
+func TestPaddedMAC(t *testing.T) {
+	key, _ := hex.DecodeString("0123456789abcdeffedcba9876543210")
+	for _, c := range []struct {
+		aes           bool
+		message, want string
+	}{
+		{false, "11223344556677888c24000080000000", "0612512bbd63b9ec"},
+		{true, "112233445566778800000000000000008c24000280000000000000000000000087030102038000000000000000000000", "c6991e5da504edcd8b6426915d581ff8"},
+	} {
+		message, _ := hex.DecodeString(c.message)
+		got, err := emvSuite{aes: c.aes}.macPadded(t.Context(), key, message)
+		if err != nil || hex.EncodeToString(got) != c.want {
+			t.Errorf("AES %v: %x, %v", c.aes, got, err)
+		}
+	}
+	if _, err := (emvSuite{}).macPadded(t.Context(), key, key[:7]); !errors.Is(err, ErrRequest) {
+		t.Errorf("half a block: %v", err)
+	}
+}

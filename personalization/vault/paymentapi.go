@@ -208,9 +208,12 @@ type ScriptRequest struct {
 	// returned apart.
 	Message []byte
 	Plain   []byte
+	// Padded says that Message is whole blocks already, as in format 1 (Book 2, 9.2.3).
+	Padded bool
 }
 
-// ScriptResult is the MAC, 8 bytes, and the enciphered data.
+// ScriptResult is the MAC, 8 bytes, and the enciphered data. Of a padded message the
+// MAC is whole: with AES 16 bytes.
 type ScriptResult struct {
 	MAC        []byte
 	Enciphered []byte

@@ -95,7 +95,11 @@ func (s *Service) protectScript(ctx context.Context, in *ScriptRequest) (*Script
 		return nil, err
 	}
 	defer clear(key)
-	out.MAC, err = suite.mac(ctx, key, in.Message)
+	if in.Padded {
+		out.MAC, err = suite.macPadded(ctx, key, in.Message)
+	} else {
+		out.MAC, err = suite.mac(ctx, key, in.Message)
+	}
 	return out, err
 }
 

@@ -146,16 +146,29 @@ func (e emvSuite) sessionKey(master, r []byte) ([]byte, error) {
 // half of a CMAC (Book 2, A1.2).
 func (e emvSuite) mac(ctx context.Context, key, message []byte) ([]byte, error) {
 	if e.aes {
+		sum, err := e.macPadded(ctx, key, message)
+		if err != nil {
+			return nil, err
+		}
+		return sum[:8], nil
+	}
+	return e.macPadded(ctx, key, gp.PadDES(message))
+}
+
+// macPadded is the whole MAC, 8 or 16 bytes, without the padding of A1.2: script
+// commands of format 1 have theirs (Book 2, 9.2.3). A CMAC over other than whole
+// blocks pads by itself.
+func (e emvSuite) macPadded(ctx context.Context, key, padded []byte) ([]byte, error) {
+	if e.aes {
 		c, err := gp.NewSoftwareCipher(key)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { _ = c.Close() }()
-		sum, err := c.CMAC(ctx, message)
-		if err != nil {
-			return nil, err
-		}
-		return sum[:8], nil
+		return c.CMAC(ctx, padded)
+	}
+	if len(padded) == 0 || len(padded)%8 != 0 {
+		return nil, fmt.Errorf("%w: a padded message is whole blocks", ErrRequest)
 	}
 	single, err := des.NewCipher(key[:8])
 	if err != nil {
@@ -165,7 +178,6 @@ func (e emvSuite) mac(ctx context.Context, key, message []byte) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	padded := gp.PadDES(message)
 	block := make([]byte, 8)
 	for i := 0; i < len(padded); i += 8 {
 		for j := range block {

@@ -23,6 +23,9 @@ type Keys interface {
 	// MAC is the MAC under the session key for integrity, 8 bytes: ISO/IEC 9797-1
 	// algorithm 3, or the left half of a CMAC. It pads: data comes without.
 	MAC(ctx context.Context, data []byte) ([]byte, error)
+	// MACPadded is the same over data that has its padding, whole blocks, and adds
+	// none (Book 2, section 9.2.3). It gives the whole MAC: 8 bytes, of a CMAC 16.
+	MACPadded(ctx context.Context, data []byte) ([]byte, error)
 	// Encipher is CBC with a zero initial vector under the session key for
 	// confidentiality. It pads, with 80 and zeros, always: data comes without.
 	Encipher(ctx context.Context, data []byte) ([]byte, error)
@@ -141,8 +144,8 @@ func (s *Session) Secure(ctx context.Context, c Command) ([]byte, error) {
 }
 
 // format1 is Book 2, sections 9.2.1.1 and 9.2.3: the MAC is over the chaining
-// value, first the ARQC and then the MAC before, the padded header, and the data
-// object.
+// value, first the ARQC and then the whole MAC before, the padded header, and the
+// data object, padded, where there is one. Nothing else is padded.
 func (s *Session) format1(ctx context.Context, c Command, data []byte) ([]byte, error) {
 	n := s.MACLength
 	if n == 0 {
@@ -166,9 +169,15 @@ func (s *Session) format1(ctx context.Context, c Command, data []byte) ([]byte, 
 	}
 	message := append(bytes.Clone(chain), make([]byte, s.block()-len(chain))...)
 	message = append(message, s.pad([]byte{out.CLA, out.INS, out.P1, out.P2})...)
-	mac, err := s.mac(ctx, c, append(message, body...))
+	if len(body) > 0 {
+		message = append(message, s.pad(body)...)
+	}
+	mac, err := s.Keys.MACPadded(ctx, message)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("MAC of script command %v: %w", c, err)
+	}
+	if len(mac) != s.block() {
+		return nil, fmt.Errorf("%w: a MAC of %d bytes came back", ErrCommand, len(mac))
 	}
 	out.Data = append(body, tlv.Encode(0x8E, mac[:n])...)
 	b, err := short(c, out)

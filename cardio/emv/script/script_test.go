@@ -14,11 +14,22 @@ import (
 
 // plain shows what is MACed: the MAC is its length and first bytes, and
 // encipherment only pads.
-type plain struct{ message []byte }
+type plain struct {
+	message []byte
+	aes     bool
+}
 
 func (p *plain) MAC(_ context.Context, data []byte) ([]byte, error) {
 	p.message = bytes.Clone(data)
 	return []byte{1, 2, 3, 4, 5, 6, 7, byte(len(data))}, nil
+}
+
+func (p *plain) MACPadded(ctx context.Context, data []byte) ([]byte, error) {
+	mac, err := p.MAC(ctx, data)
+	if p.aes {
+		mac = append(mac, 9, 10, 11, 12, 13, 14, 15, 16)
+	}
+	return mac, err
 }
 
 func (*plain) Encipher(_ context.Context, data []byte) ([]byte, error) {
@@ -47,9 +58,9 @@ func TestLayout(t *testing.T) {
 		{Format2, 0, PINChange(2, pin), "8424000218 241234ffffffffff8000000000000000 010203040506071f", "8424000218 0009" + arqc + "241234ffffffffff8000000000000000"},
 		{Format1, 0, CardBlock(), "8c1600000a 8e08 0102030405060710", arqc + "8c16000080000000"},
 		{Format1, 4, PINUnblock(), "8c24000006 8e04 01020304", "0102030405060710 8c24000080000000"},
-		{Format1, 0, PINChange(1, pin), "8c2400011d 871101241234ffffffffff8000000000000000 8e08 0102030405060723",
-			"0102030405060710 8c24000180000000 871101241234ffffffffff8000000000000000"},
-		{Format1, 0, UpdateRecord(2, 3, []byte{0x70, 0}), "0cdc03140e 81027000 8e08 0102030405060714", "0102030405060723 0cdc031480000000 81027000"},
+		{Format1, 0, PINChange(1, pin), "8c2400011d 871101241234ffffffffff8000000000000000 8e08 0102030405060728",
+			"0102030405060710 8c24000180000000 871101241234ffffffffff8000000000000000 8000000000"},
+		{Format1, 0, UpdateRecord(2, 3, []byte{0x70, 0}), "0cdc03140e 81027000 8e08 0102030405060718", "0102030405060728 0cdc031480000000 8102700080000000"},
 	} {
 		s.Format, s.MACLength = test.format, test.length
 		got, err := s.Secure(t.Context(), test.c)
@@ -73,12 +84,18 @@ func TestLayout(t *testing.T) {
 
 // TestAES: blocks are of 16 bytes.
 func TestAES(t *testing.T) {
-	k := &plain{}
+	k := &plain{aes: true}
 	s := Session{Keys: k, ATC: []byte{0, 9}, ARQC: []byte("ARQCARQC"), AES: true, Format: Format1}
 	if _, err := s.Secure(t.Context(), ApplicationUnblock()); err != nil {
 		t.Fatal(err)
 	}
 	if want := hex.EncodeToString(s.ARQC) + "0000000000000000" + "8c180000800000000000000000000000"; hex.EncodeToString(k.message) != want {
+		t.Errorf("%x, want %s", k.message, want)
+	}
+	if _, err := s.Secure(t.Context(), PutData(0x9F14, []byte{5})); err != nil { // the whole MAC is chained
+		t.Fatal(err)
+	}
+	if want := "0102030405060720090a0b0c0d0e0f10" + "0cda9f14800000000000000000000000" + "81010580000000000000000000000000"; hex.EncodeToString(k.message) != want {
 		t.Errorf("%x, want %s", k.message, want)
 	}
 }

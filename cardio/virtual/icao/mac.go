@@ -91,7 +91,11 @@ func newDES(key []byte) cipher.Block {
 
 // MAC is the MAC of a message, which it pads.
 func (r *RetailMAC) MAC(message []byte) (t [MACSize]byte) {
-	message = Pad(message, des.BlockSize)
+	return r.Sum(Pad(message, des.BlockSize))
+}
+
+// Sum is the MAC of whole blocks, which it does not pad.
+func (r *RetailMAC) Sum(message []byte) (t [MACSize]byte) {
 	for ; len(message) > 0; message = message[des.BlockSize:] {
 		subtle.XORBytes(t[:], t[:], message[:des.BlockSize])
 		r.a.Encrypt(t[:], t[:])

@@ -43,6 +43,7 @@ const (
 	insApplicationUnblock   = 0x18
 	insCardBlock            = 0x16
 	insVerify               = 0x20
+	insSelect               = 0xA4
 	insPINChange            = 0x24
 	insGetChallenge         = 0x84
 	insInternalAuthenticate = 0x88
@@ -151,6 +152,9 @@ func (a *Applet) Process(e virtual.Env, cmd apdu.Command) ([]byte, apdu.StatusWo
 		if cmd.INS == ins {
 			return nil, apdu.SWClassNotSupported
 		}
+	}
+	if cmd.INS == insSelect && cmd.CLA == 0 { // by name, the card has done it (Book 1, 11.3.2)
+		return nil, apdu.SWIncorrectP1P2
 	}
 	return nil, apdu.SWInstructionNotSupported
 }

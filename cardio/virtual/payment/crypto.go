@@ -59,6 +59,17 @@ func (s suite) mac(k, message []byte) []byte {
 	return t[:]
 }
 
+// macPadded is the whole MAC, 8 or 16 bytes, of whole blocks, to which nothing is
+// added: script commands of format 1 have their padding (Book 2, 9.2.3).
+func (s suite) macPadded(k, blocks []byte) []byte {
+	if s.aes {
+		t := icao.NewCMAC(k).Sum(blocks)
+		return t[:]
+	}
+	t := icao.NewRetailMAC(k).Sum(blocks)
+	return t[:]
+}
+
 // decipher is CBC with a zero initial vector (Book 2, A1.1).
 func (s suite) decipher(k, data []byte) ([]byte, bool) {
 	c := s.cipher(k)

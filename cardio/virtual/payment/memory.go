@@ -53,8 +53,14 @@ const (
 	pinTries    = "count/pin-tries"
 	scriptsSeen = "count/scripts" // commands with a right MAC since the last online transaction
 	scriptWrong = "count/script-failed"
-	offlineRun  = "count/offline" // offline transactions since
-	cutShort    = "count/online-not-completed"
+	offlineRun  = "count/offline"              // offline transactions since
+	pending     = "count/second-awaited"       // an ARQC was given and no second GENERATE AC came yet
+	cutShort    = "count/online-not-completed" // until the issuer is authenticated
+	authMissed  = "count/issuer-missed"        // the last second GENERATE AC came without an issuer's answer
+	authWrong   = "count/issuer-wrong"         // until the issuer is authenticated
+	settled     = "count/settled"              // the transaction went online, or was approved offline
+	dataFails   = "count/data-fails"           // the terminal's offline data authentication, in this transaction
+	dataFailed  = "count/data-failed"          // in one before
 	goOnline    = "count/go-online"
 	blocked     = "count/blocked"
 	cardBlocked = "count/card-blocked"

@@ -6,6 +6,7 @@ import (
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/tlv"
 	"cardbureau/cardio/virtual"
+	"cardbureau/cardio/virtual/icao"
 )
 
 // script takes an issuer's command (Book 3, section 6.5; Book 2, section 9). A
@@ -23,13 +24,15 @@ func (a *Applet) script(e virtual.Env, cmd apdu.Command) apdu.StatusWord {
 	format1 := m.object(dgiCard, 0xC3)[0]&0x40 != 0
 	data, sw := a.unwrap(m, cmd, format1)
 	if !sw.OK() {
-		a.trans.scriptEnd = true
+		a.trans.scriptEnd, a.trans.scriptFailed = true, true
 		m.setFlag(scriptWrong, true)
 		return sw
 	}
+	a.trans.scripts = min(a.trans.scripts+1, 15)
 	m.setNumber(scriptsSeen, min(m.number(scriptsSeen)+1, 15))
 	sw = a.execute(m, cmd, data)
 	if !sw.OK() {
+		a.trans.scriptFailed = true
 		m.setFlag(scriptWrong, true)
 	}
 	return sw
@@ -49,7 +52,8 @@ func (a *Applet) unwrap(m memory, cmd apdu.Command, format1 bool) ([]byte, apdu.
 // unwrap1 is format 1 (Book 2, 9.2.1 and 9.3.1.1; ISO/IEC 7816-4): data objects 81
 // or 87 and 8E. The MAC is over the chaining value (the application cryptogram
 // before the first command, the whole MAC of the one before afterwards), the
-// header, padded, and the data objects.
+// header, padded, and the data object, padded, where there is one; nothing more is
+// padded (9.2.3).
 func (a *Applet) unwrap1(s suite, macKey, encKey []byte, cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	if cmd.CLA != 0x8C && cmd.CLA != 0x0C {
 		return nil, apdu.SWClassNotSupported
@@ -69,14 +73,12 @@ func (a *Applet) unwrap1(s suite, macKey, encKey []byte, cmd apdu.Command) ([]by
 	header := []byte{cmd.CLA, cmd.INS, cmd.P1, cmd.P2, 0x80}
 	header = append(header, make([]byte, size-len(header))...)
 	chain := a.trans.scriptMAC
-	if s.aes {
-		chain = append(bytes.Clone(chain), make([]byte, 8)...)
-	}
-	message := append(bytes.Clone(chain), header...)
+	chain = append(bytes.Clone(chain), make([]byte, size-len(chain))...)
+	message := append(chain, header...)
 	if body := cmd.Data[:len(cmd.Data)-2-len(sent)]; len(body) > 0 {
-		message = append(message, body...)
+		message = append(message, icao.Pad(body, size)...)
 	}
-	full := s.mac(macKey, message)
+	full := s.macPadded(macKey, message)
 	if !same(full[:len(sent)], sent) {
 		return nil, apdu.SWSecureMessagingIncorrect
 	}

@@ -134,3 +134,20 @@ func TestFormat1(t *testing.T) {
 	c.begin()
 	c.want(apdu.SWSuccess, 0, insVerify, 0, 0x80, block2(t, "4321"))
 }
+
+// TestPaddedMAC: MACs of format 1, to whose blocks nothing is added (Book 2, 9.2.3),
+// as the openssl command makes them: DES-CBC, and DES of the last block; CMAC.
+func TestPaddedMAC(t *testing.T) {
+	k := unhex(t, "0123456789abcdeffedcba9876543210")
+	for _, c := range []struct {
+		aes           bool
+		message, want string
+	}{
+		{false, "11223344556677888c24000080000000", "0612512bbd63b9ec"},
+		{true, "112233445566778800000000000000008c24000280000000000000000000000087030102038000000000000000000000", "c6991e5da504edcd8b6426915d581ff8"},
+	} {
+		if got := (suite{aes: c.aes}).macPadded(k, unhex(t, c.message)); !bytes.Equal(got, unhex(t, c.want)) {
+			t.Errorf("AES %v: %X", c.aes, got)
+		}
+	}
+}

@@ -365,8 +365,9 @@ func wholeDirectory(m memory) bool {
 
 // Bits of the AIP's first byte (Book 3, annex C1; XDA is EMV 4.4's).
 const (
-	aipXDA = 0x80
-	aipSDA = 0x40
-	aipDDA = 0x20
-	aipCDA = 0x01
+	aipXDA    = 0x80
+	aipSDA    = 0x40
+	aipDDA    = 0x20
+	aipCDA    = 0x01
+	aipIssuer = 0x04 // issuer authentication by EXTERNAL AUTHENTICATE
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha1" //nolint:gosec // EMV hash algorithm indicator 01
 	"math/big"
+	"slices"
 	"testing"
 
 	"cardbureau/cardio/apdu"
@@ -18,6 +19,9 @@ type terminal struct {
 	answer []byte // of the last GENERATE AC
 	sent   [][]byte
 	arqc   []byte
+	tvr    []byte // in place of zeros
+	aip    byte   // its first byte, in place of 7D
+	within []byte // issuer authentication data, where CDOL2 asks for it
 }
 
 func newTerminal(t testing.TB, cci, control byte) *terminal {
@@ -47,6 +51,14 @@ func values(arc string) []byte {
 func (t *terminal) generate(p1 byte, arc string) (byte, []byte) {
 	t.Helper()
 	data := values(arc)
+	copy(data[len(arc)+14:], t.tvr)
+	if arc != "" && t.within != nil {
+		data = slices.Insert(data, len(arc), t.within...)
+	}
+	aip := []byte{0x7D, 0x00}
+	if t.aip != 0 {
+		aip[0] = t.aip
+	}
 	t.answer = t.want(apdu.SWSuccess, 0x80, insGenerateAC, p1, 0, data)
 	t.sent = append(t.sent, data)
 	cid, _ := tlv.Path(t.answer, 0x77, 0x9F27)
@@ -59,7 +71,7 @@ func (t *terminal) generate(p1 byte, arc string) (byte, []byte) {
 	if !plain {
 		ac = t.combined(cid, counter, iad)
 	}
-	message := append(append(bytes.Clone(data), 0x7D, 0x00), counter...)
+	message := append(append(bytes.Clone(data), aip...), counter...)
 	message = append(message, iad...)
 	k := t.session(unhex(t, masters)[:16], append(bytes.Clone(counter), 0, 0, 0, 0, 0, 0))
 	if !bytes.Equal(ac, t.mac(k, message)) {

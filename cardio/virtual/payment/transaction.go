@@ -2,7 +2,6 @@ package payment
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 
 	"cardbureau/cardio/apdu"
@@ -22,9 +21,13 @@ type transaction struct {
 	authFailed bool
 	csu        []byte // of the issuer, once authenticated
 	authTried  bool
+	unable     bool   // the terminal could not go online
 	scriptR    []byte // the cryptogram that script keys are made from; nil: no scripts
 	scriptMAC  []byte // chaining value of format 1
 	scriptEnd  bool   // a wrong MAC ended scripts
+	scripts    uint16 // commands of this transaction with a right MAC
+
+	scriptFailed bool // one of this transaction's commands failed
 }
 
 // master gives the card's master keys and suite.
@@ -184,11 +187,16 @@ func (a *Applet) generateAC(e virtual.Env, cmd apdu.Command) ([]byte, apdu.Statu
 		return nil, apdu.SWConditionsOfUseNotSatisfied
 	}
 	var give byte
+	tvr := fromDOL(list, cmd.Data, 0x95)
 	if a.stage == initiated {
+		m.begin(tvr)
 		give = a.decideFirst(m, want)
 		a.trans.cdol1 = bytes.Clone(cmd.Data)
 		a.trans.first = give >> 6
 	} else {
+		a.authenticateWithin(m, fromDOL(list, cmd.Data, 0x91))
+		a.trans.unable = unable(fromDOL(list, cmd.Data, 0x8A))
+		m.finish(tvr, a.trans)
 		give = a.decideSecond(m, want)
 	}
 	if signature == wantCDA && give == typeAAC {
@@ -204,7 +212,7 @@ func (a *Applet) decideFirst(m memory, want byte) byte {
 	switch {
 	case m.flag(blocked) || want == typeAAC:
 		return typeAAC
-	case want == typeARQC, m.flag(goOnline), m.flag(cutShort):
+	case want == typeARQC, m.flag(goOnline), m.flag(cutShort), m.flag(authMissed), m.flag(authWrong):
 		return typeARQC
 	}
 	if m.number(offlineRun) >= uint16(m.limit(0x9F23)) {
@@ -232,7 +240,6 @@ func (a *Applet) decideSecond(m memory, want byte) byte {
 		if csu[1]&0x40 != 0 {
 			m.setFlag(cardBlocked, true)
 		}
-		m.setFlag(cutShort, false)
 		switch csu[1] & 0x03 { // offline counters
 		case 0x01:
 			m.setNumber(offlineRun, uint16(m.limit(0x9F23)))
@@ -261,10 +268,11 @@ func (a *Applet) cryptogram(e virtual.Env, m memory, give, signature byte, data,
 	case give == typeARQC:
 		a.stage, a.trans.arqc = online, ac
 		a.trans.scriptR, a.trans.scriptMAC = ac, ac
-		m.setFlag(cutShort, true)
+		m.setFlag(pending, true)
 	default:
 		if a.stage = finished; give == typeTC && !second {
 			m.setNumber(offlineRun, m.number(offlineRun)+1)
+			m.setFlag(settled, true)
 		}
 		if !second && m.flag(blocked) { // so that it can be unblocked (Book 2, A1.3.1: R is the first cryptogram)
 			a.trans.scriptR, a.trans.scriptMAC = ac, ac
@@ -299,49 +307,4 @@ func (a *Applet) cryptogram(e virtual.Env, m memory, give, signature byte, data,
 	dynamic := append(append([]byte{byte(len(number))}, number...), give)
 	dynamic = append(append(dynamic, ac...), hash...)
 	return tlv.Encode(0x77, cid, counter, tlv.Encode(0x9F4B, signed(k, dynamic, fromDOL(list, data, 0x9F37))), issuer)
-}
-
-// issuerData is 9F10 of CCD (Book 3, C7.1 to C7.3), 32 bytes: length, CCI, DKI,
-// card verification results, counters, and 15 bytes of the issuer's.
-func (a *Applet) issuerData(m memory, give byte, second bool) []byte {
-	t := &a.trans
-	cvr := make([]byte, 5)
-	if second {
-		cvr[0] = give & 0xC0
-	} else {
-		cvr[0] = 0x80 // a second GENERATE AC was not asked for
-	}
-	cvr[0] |= t.first << 4
-	set := func(i int, bit byte, on bool) {
-		if on {
-			cvr[i] |= bit
-		}
-	}
-	set(0, 0x08, t.cda)
-	set(0, 0x04, t.dda)
-	set(0, 0x02, !t.authTried)
-	set(0, 0x01, t.authFailed)
-	cvr[1] = byte(m.number(pinTries)) << 4
-	set(1, 0x08, t.pinTried)
-	set(1, 0x04, t.pinFailed)
-	set(1, 0x02, m.number(pinTries) == 0)
-	set(1, 0x01, m.flag(cutShort) && !second)
-	set(2, 0x80, m.number(offlineRun) >= uint16(m.limit(0x9F14)))
-	set(2, 0x40, m.number(offlineRun) >= uint16(m.limit(0x9F23)))
-	cvr[3] = byte(min(m.number(scriptsSeen), 15)) << 4
-	set(3, 0x08, m.flag(scriptWrong))
-	set(3, 0x02, m.flag(goOnline))
-	out := append([]byte{0x0F}, m.object(dgiCard, 0x9F10)...)
-	out = append(out, cvr...)
-	out = binary.BigEndian.AppendUint16(out, m.number(offlineRun))
-	out = append(out, 0, 0, 0, 0, 0, 0, 0x0F)
-	return append(out, make([]byte, 15)...)
-}
-
-// limit is an offline limit in transactions; without one it is 0: always online.
-func (m memory) limit(tag tlv.Tag) byte {
-	if v := m.object(dgiCard, tag); len(v) == 1 {
-		return v[0]
-	}
-	return 0
 }

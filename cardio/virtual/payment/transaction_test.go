@@ -90,7 +90,7 @@ func TestOnline(t *testing.T) {
 			c.want(apdu.SWIncorrectP1P2, 0x80, insGenerateAC, 0xC0, 0, values(""))
 			c.want(apdu.SWConditionsOfUseNotSatisfied, 0, insExternalAuthenticate, 0, 0, make([]byte, 8))
 			give, cvr := c.generate(typeARQC|cda, "")
-			if give != typeARQC || cvr[0]&0xF0 != 0xA0 || cvr[0]&0x02 == 0 || cvr[0]&0x08 != cda>>1 {
+			if give != typeARQC || cvr[0]&0xF0 != 0xA0 || cvr[0]&0x03 != 0 || cvr[0]&0x08 != cda>>1 {
 				t.Errorf("first: %02X %X", give, cvr)
 			}
 			c.want(apdu.SWConditionsOfUseNotSatisfied, 0x80, insGenerateAC, typeARQC, 0, values("00"))
@@ -123,7 +123,7 @@ func TestIssuerAuthenticationFails(t *testing.T) {
 		t.Errorf("%02X %X", give, cvr)
 	}
 	c.begin()
-	if give, cvr := c.generate(typeTC, ""); give != typeARQC || cvr[1]&0x01 == 0 {
+	if give, cvr := c.generate(typeTC, ""); give != typeARQC || cvr[0]&0x03 != 0x01 || cvr[1]&0x01 != 0 {
 		t.Errorf("next: %02X %X", give, cvr)
 	}
 	c.approve(0, 0x00, 0, 0) // authentic, but not approved
@@ -192,6 +192,16 @@ func TestOfflineLimits(t *testing.T) {
 	if got := c.want(apdu.SWSuccess, 0x80, insGetData, 0x9F, 0x17, nil); got[3] != 2 {
 		t.Errorf("tries %X", got)
 	}
+}
+
+// TestSelectByNameAlone: SELECT has no other way (Book 1, section 11.3.2).
+func TestSelectByNameAlone(t *testing.T) {
+	c := newTerminal(t, cciDES, 0)
+	c.begin()
+	for _, p1 := range []byte{0, 2, 8} {
+		c.want(apdu.SWIncorrectP1P2, 0, insSelect, p1, 0, unhex(t, AID))
+	}
+	c.want(apdu.SWSuccess, 0, insSelect, 4, 0, unhex(t, AID))
 }
 
 func TestPIN(t *testing.T) {

@@ -269,7 +269,7 @@ func (r *run) prepare(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond): // asking costs as much as a statement of a card
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -144,25 +144,29 @@ type PAN struct {
 	Sealed   []byte // additional data: table pan, column sealed
 }
 
-// BankPartOf reads what is known of an order's account.
-func (s *Store) BankPartOf(ctx context.Context, order uuid.UUID) (BankPart, error) {
-	scan := func(row pgx.CollectableRow) (p BankPart, err error) {
-		var assignment, pan *uuid.UUID
-		var sequence *int16
-		var last4 *string
-		if err = row.Scan(&assignment, &p.Sealed, &p.IBANRef, &p.Withdrawn, &pan, &p.PAN.Token, &sequence, &last4, &p.PAN.Sealed); err != nil {
-			return p, err
-		}
-		if assignment != nil {
-			p.Assignment = *assignment
-		}
-		if pan != nil && sequence != nil && last4 != nil {
-			p.PAN.ID, p.PAN.Sequence, p.PAN.Last4 = *pan, byte(*sequence), *last4
-		}
-		return p, nil
+// bankPart is a row of bank_part, as it is scanned.
+type bankPart struct {
+	BankPart
+	assignment, pan *uuid.UUID
+	withdrawn       *bool
+	sequence        *int16
+	last4           *string
+}
+
+func (p *bankPart) columns() []any {
+	return []any{&p.assignment, &p.Sealed, &p.IBANRef, &p.withdrawn, &p.pan, &p.PAN.Token, &p.sequence, &p.last4, &p.PAN.Sealed}
+}
+
+// part is what was scanned.
+func (p *bankPart) part() BankPart {
+	if p.assignment != nil {
+		p.Assignment = *p.assignment
 	}
-	return one(ctx, s.line, "reading an order's account", scan,
-		"SELECT assignment, sealed, iban_ref, withdrawn, pan_id, pan_token, pan_sequence, pan_last4, pan_sealed FROM bank_part($1)", order)
+	p.Withdrawn = p.withdrawn != nil && *p.withdrawn
+	if p.pan != nil && p.sequence != nil && p.last4 != nil {
+		p.PAN.ID, p.PAN.Sequence, p.PAN.Last4 = *p.pan, byte(*p.sequence), *p.last4
+	}
+	return p.BankPart
 }
 
 // Range is a range of PANs.
@@ -317,12 +321,13 @@ func (s *Store) SaveBankImage(ctx context.Context, order uuid.UUID, generation i
 	})
 }
 
+// PaymentPart is the bank's part of an image, sealed as [BankImage] says.
+type PaymentPart struct{ Content, Secrets []byte }
+
 // PaymentPart reads the bank's part of an image, as long as its card is not
 // issued; [ErrNotFound].
-func (s *Store) PaymentPart(ctx context.Context, image uuid.UUID) (content, secrets []byte, err error) {
-	type row struct{ Content, Secrets []byte }
-	r, err := one(ctx, s.line, "reading a card image", pgx.RowToStructByPos[row], "SELECT content, secrets FROM payment_part($1)", image)
-	return r.Content, r.Secrets, err
+func (s *Store) PaymentPart(ctx context.Context, image uuid.UUID) (PaymentPart, error) {
+	return one(ctx, s.line, "reading a card image", pgx.RowToStructByPos[PaymentPart], "SELECT content, secrets FROM payment_part($1)", image)
 }
 
 // SetCardState moves a card from one state to another; what the bank will want to

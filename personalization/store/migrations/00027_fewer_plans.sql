@@ -105,9 +105,11 @@ END
 $$;
 -- +goose StatementEnd
 
+-- Volatile, so that it sees the image of an order that the same statement has just
+-- claimed: it may have been stored after the statement began.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION payment_part(p_image uuid) RETURNS TABLE (content bytea, secrets bytea)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = cardbureau, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT p.content, p.secrets FROM payment_image p WHERE p.image_id = p_image;

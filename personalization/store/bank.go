@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Errors of the bank's side.
@@ -197,9 +198,21 @@ func (s *Store) Ranges(ctx context.Context) ([]Range, error) {
 // is given twice. made turns the running number into the PAN's row; the number
 // itself is kept nowhere. [ErrRangeExhausted], [ErrNoRange].
 func (s *Store) NextPAN(ctx context.Context, order uuid.UUID, name string, made func(r Range) (PAN, error)) (p PAN, err error) {
-	err = pgx.BeginFunc(ctx, s.line, func(tx pgx.Tx) error {
+	err = s.line.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
+		// A transaction in two round trips. The pool closes a connection that comes
+		// back inside one, so nothing is left of it after an error.
 		r := Range{Name: name}
-		err := tx.QueryRow(ctx, "SELECT prefix, length, next, size FROM lock_range($1)", name).Scan(&r.Prefix, &r.Length, &r.Used, &r.Size)
+		var begin, end pgx.Batch
+		begin.Queue("BEGIN")
+		begin.Queue("SELECT prefix, length, next, size FROM lock_range($1)", name).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&r.Prefix, &r.Length, &r.Used, &r.Size)
+		})
+		defer func() {
+			if err != nil {
+				_, _ = conn.Exec(ctx, "ROLLBACK")
+			}
+		}()
+		err = conn.SendBatch(ctx, &begin).Close()
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("%w: %q (cardbureau bank ranges add)", ErrNoRange, name)
 		}
@@ -212,7 +225,16 @@ func (s *Store) NextPAN(ctx context.Context, order uuid.UUID, name string, made 
 		if p, err = made(r); err != nil {
 			return err
 		}
-		return putPAN(ctx, tx, order, &p, name)
+		var put error
+		end.Queue(putPANSQL, order, p.ID, p.Token, p.Last4, p.Sealed, name).QueryRow(func(row pgx.Row) error {
+			put = scanPAN(row, &p)
+			return nil // one that is not taken has changed nothing
+		})
+		end.Queue("COMMIT")
+		if err = conn.SendBatch(ctx, &end).Close(); put != nil {
+			return put
+		}
+		return err
 	})
 	return p, bankDBError("allocating a PAN", err)
 }
@@ -220,15 +242,16 @@ func (s *Store) NextPAN(ctx context.Context, order uuid.UUID, name string, made 
 // GivenPAN notes a PAN that the bank has given. A person who has it already gets
 // the next sequence number. [ErrPANTaken].
 func (s *Store) GivenPAN(ctx context.Context, order uuid.UUID, p PAN) (PAN, error) {
-	err := pgx.BeginFunc(ctx, s.line, func(tx pgx.Tx) error { return putPAN(ctx, tx, order, &p, nil) })
+	err := scanPAN(s.line.QueryRow(ctx, putPANSQL, order, p.ID, p.Token, p.Last4, p.Sealed, nil), &p)
 	return p, bankDBError("noting a PAN", err)
 }
 
-func putPAN(ctx context.Context, tx pgx.Tx, order uuid.UUID, p *PAN, name any) error {
+const putPANSQL = "SELECT outcome, sequence FROM put_pan($1, $2, $3, $4, $5, $6)"
+
+func scanPAN(row pgx.Row, p *PAN) error {
 	var word string
 	var sequence *int16
-	err := tx.QueryRow(ctx, "SELECT outcome, sequence FROM put_pan($1, $2, $3, $4, $5, $6)", order, p.ID, p.Token, p.Last4, p.Sealed, name).Scan(&word, &sequence)
-	if err != nil {
+	if err := row.Scan(&word, &sequence); err != nil {
 		return err
 	}
 	if sequence != nil {

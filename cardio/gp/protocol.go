@@ -93,6 +93,8 @@ type Session interface {
 	// bytes under the static DEK in SCP03, of 8 bytes under the session's S-DEK
 	// in SCP02.
 	EncipherDEK(ctx context.Context, data []byte) ([]byte, error)
+	// EncipherAllDEK is EncipherDEK of several pieces, each by itself.
+	EncipherAllDEK(ctx context.Context, data [][]byte) ([][]byte, error)
 }
 
 var (

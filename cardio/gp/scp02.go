@@ -1,6 +1,7 @@
 package gp
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"fmt"
@@ -225,6 +226,24 @@ func (s *SCP02) EncipherDEK(ctx context.Context, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	return dek.EncryptECB(ctx, data)
+}
+
+// EncipherAllDEK is EncipherDEK of several pieces, in one operation.
+func (s *SCP02) EncipherAllDEK(ctx context.Context, data [][]byte) ([][]byte, error) {
+	all := bytes.Join(data, nil)
+	defer clear(all)
+	done, err := s.EncipherDEK(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	if len(done) != len(all) {
+		return nil, fmt.Errorf("gp: the cipher gave %d bytes for %d", len(done), len(all))
+	}
+	out := make([][]byte, len(data))
+	for i, d := range data {
+		out[i], done = done[:len(d):len(d)], done[len(d):]
+	}
+	return out, nil
 }
 
 // DEK is the session key S-DEK, for what wraps keys under it. The session

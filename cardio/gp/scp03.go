@@ -252,6 +252,15 @@ func (s *SCP03) EncipherDEK(ctx context.Context, data []byte) ([]byte, error) {
 	return s.dek.EncryptCBC(ctx, make([]byte, blockSize), data)
 }
 
+// EncipherAllDEK is EncipherDEK of several pieces, each by itself, in as few
+// operations as there are blocks in the longest, or pieces.
+func (s *SCP03) EncipherAllDEK(ctx context.Context, data [][]byte) ([][]byte, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return encipherAll(ctx, s.dek, blockSize, make([]byte, blockSize*len(data)), data)
+}
+
 // Close ends the session and forgets its keys. The static keys belong to the
 // caller.
 func (s *SCP03) Close() {

@@ -54,6 +54,7 @@ func encipherAll(ctx context.Context, c encrypter, size int, ivs []byte, data []
 		out[i] = make([]byte, len(d))
 	}
 	batch := make([]byte, 0, count*size)
+	defer func() { wipe(batch[:cap(batch)]) }()
 	for at := 0; at < longest*size; at += size {
 		batch = batch[:0]
 		for i, d := range data {

@@ -125,23 +125,46 @@ func (s *SCP03) decipher(ctx context.Context, responses []apdu.Response) error {
 	if len(ivs) != len(blocks) {
 		return fmt.Errorf("gp: the cipher gave %d bytes for %d", len(ivs), len(blocks))
 	}
+	// CBC deciphers a block by itself and adds the one before it. So all responses
+	// are one operation, and where a response begins, its vector takes the place of
+	// the end of the response before.
+	var all []byte
+	var short error
+	end := len(responses)
 	for i, r := range responses {
-		if len(r.Data) == 0 {
+		if len(r.Data)%blockSize != 0 {
+			end, short = i, &apdu.ExchangeError{Index: i, Err: fmt.Errorf("%w: %d enciphered bytes", ErrResponseData, len(r.Data))}
+			break
+		}
+		all = append(all, r.Data...)
+	}
+	if len(all) == 0 {
+		return short
+	}
+	plain, err := s.senc.DecryptCBC(ctx, make([]byte, blockSize), all)
+	if err != nil {
+		return fmt.Errorf("decipher responses: %w", err)
+	}
+	if len(plain) != len(all) {
+		return fmt.Errorf("gp: the cipher gave %d bytes for %d", len(plain), len(all))
+	}
+	at := 0
+	for i, r := range responses[:end] {
+		n := len(r.Data)
+		if n == 0 {
 			continue
 		}
-		if len(r.Data)%blockSize != 0 {
-			return &apdu.ExchangeError{Index: i, Err: fmt.Errorf("%w: %d enciphered bytes", ErrResponseData, len(r.Data))}
+		one := plain[at : at+n : at+n]
+		if at > 0 {
+			subtle.XORBytes(one, one[:blockSize], all[at-blockSize:at])
 		}
-		plain, err := s.senc.DecryptCBC(ctx, ivs[:blockSize], r.Data)
-		if err != nil {
-			return &apdu.ExchangeError{Index: i, Err: fmt.Errorf("decipher response: %w", err)}
-		}
-		ivs = ivs[blockSize:]
-		if responses[i].Data, err = unpad(plain); err != nil {
+		subtle.XORBytes(one, one[:blockSize], ivs[:blockSize])
+		ivs, at = ivs[blockSize:], at+n
+		if responses[i].Data, err = unpad(one); err != nil {
 			return &apdu.ExchangeError{Index: i, Err: err}
 		}
 	}
-	return nil
+	return short
 }
 
 // protectedStatus reports whether a response with this status word carries an

@@ -85,6 +85,9 @@ func printBench(w io.Writer, r *measure.Result) {
 	calls := r.Intake.Calls + r.Prepare.Calls + r.Line.Calls
 	p("SQL             %6.1f statements a card; bare, at %.0f µs each, %.2f ms", n, f.SQLMicros, n*f.SQLMicros/1000)
 	p("HSM             %6.1f calls of the agent a card; bare, at %.0f µs each, %.2f ms", calls, f.AgentMicros, calls*f.AgentMicros/1000)
+	for _, k := range f.RSAKeys {
+		p("RSA key         %6.1f CPU-ms to make one of %d bits", k.CPU, k.Bits)
+	}
 	p("memory          %6.0f MiB resident at most, host and agent (aim: 200)", r.ResidentMB)
 }
 

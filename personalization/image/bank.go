@@ -80,18 +80,25 @@ func paymentAAD(column string, image, person uuid.UUID, version int) []byte {
 	return vault.AAD(tablePayment, column, image, person, version)
 }
 
-// OpenBank opens the bank's part of an image.
-func OpenBank(ctx context.Context, v *vault.Client, person uuid.UUID, key vault.DataKey, im store.Image, content, secrets []byte) (*Bank, error) {
-	plain, err := v.Open(ctx, key, paymentAAD("content", im.ID, person, im.Version), content)
+// OpenWithBank opens a stored image with its bank's part.
+func OpenWithBank(ctx context.Context, v *vault.Client, person uuid.UUID, key vault.DataKey, stored store.Image, part store.PaymentPart) (*Image, error) {
+	plain, err := v.OpenAll(ctx, []vault.SealItem{
+		{DataKey: key, AAD: aad("content", stored.ID, person, stored.Version), Data: stored.Content},
+		{DataKey: key, AAD: paymentAAD("content", stored.ID, person, stored.Version), Data: part.Content},
+	})
 	if err != nil {
-		return nil, fmt.Errorf("the bank's part of card image %s: %w", im.CardNumber, err)
+		return nil, fmt.Errorf("card image %s: %w", stored.CardNumber, err)
 	}
-	defer clear(plain)
-	b := &Bank{Secrets: secrets, SecretsAAD: paymentAAD("secrets", im.ID, person, im.Version), Key: key}
-	if err := cbor.Unmarshal(plain, &b.bankContent); err != nil {
-		return nil, fmt.Errorf("the bank's part of card image %s cannot be decoded", im.CardNumber)
+	defer func() { clear(plain[0]); clear(plain[1]) }()
+	im, err := decoded(plain[0], person, key, stored)
+	if err != nil {
+		return nil, err
 	}
-	return b, nil
+	im.Bank = &Bank{Secrets: part.Secrets, SecretsAAD: paymentAAD("secrets", stored.ID, person, stored.Version), Key: key}
+	if err := cbor.Unmarshal(plain[1], &im.Bank.bankContent); err != nil {
+		return nil, fmt.Errorf("the bank's part of card image %s cannot be decoded", stored.CardNumber)
+	}
+	return im, nil
 }
 
 // errAwaitBank says that an order waits for the bank; its text is the reason code.
@@ -110,10 +117,7 @@ const (
 // record brought, unless the bank has taken one back.
 func (p *Preparer) account(ctx context.Context, prep store.Preparation, r *record.Record, s *payment.Scheme) (payment.Account, store.BankPart, error) {
 	var a payment.Account
-	part, err := p.Store.BankPartOf(ctx, prep.OrderID)
-	if err != nil {
-		return a, part, err
-	}
+	part := prep.Bank
 	switch {
 	case part.Assignment != uuid.Nil:
 		plain, err := p.Vault.Open(ctx, vault.DataKey(prep.Key), AccountAAD(part.Assignment, prep.PersonID), part.Sealed)

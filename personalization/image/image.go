@@ -82,6 +82,11 @@ func Open(ctx context.Context, v *vault.Client, person uuid.UUID, key vault.Data
 		return nil, fmt.Errorf("card image %s: %w", stored.CardNumber, err)
 	}
 	defer clear(plain)
+	return decoded(plain, person, key, stored)
+}
+
+// decoded reads an image's content.
+func decoded(plain []byte, person uuid.UUID, key vault.DataKey, stored store.Image) (*Image, error) {
 	im := &Image{Secrets: stored.Secrets, SecretsAAD: aad("secrets", stored.ID, person, stored.Version), Key: key}
 	if err := cbor.Unmarshal(plain, &im.content); err != nil {
 		return nil, fmt.Errorf("card image %s cannot be decoded: %w", stored.CardNumber, err)

@@ -154,9 +154,12 @@ func (l *Line) attempt(ctx context.Context, reader string, s Session, chip *prof
 // make opens the card image and runs the product's applications on the card.
 // It returns the digest of the proof.
 func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *store.Claim, j *journal) ([]byte, error) {
-	im, err := image.Open(ctx, l.Vault, claim.PersonID, vault.DataKey(claim.Key), claim.Image)
+	im, err := l.open(ctx, claim)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errImage, err)
+	}
+	if im.Bank != nil {
+		defer im.Bank.Zero()
 	}
 	if claim.Blank.Chip != chip.Name {
 		return nil, fmt.Errorf("%w: the delivery list calls it %s, it is a %s", errChip, claim.Blank.Chip, chip.Name)
@@ -164,12 +167,6 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	product := l.Profiles.Products[claim.Order.Product]
 	if product == nil {
 		return nil, fmt.Errorf("%w: no product %q is configured", errImage, claim.Order.Product)
-	}
-	if product.Payment != "" {
-		if err := l.openBank(ctx, claim, im); err != nil {
-			return nil, err
-		}
-		defer im.Bank.Zero()
 	}
 	run := &profile.Run{
 		Chip: chip, Card: s,
@@ -211,16 +208,16 @@ func (l *Line) make(ctx context.Context, s Session, chip *profile.Chip, claim *s
 	return proof, nil
 }
 
-// openBank opens the bank's part of the image.
-func (l *Line) openBank(ctx context.Context, claim *store.Claim, im *image.Image) error {
-	content, secrets, err := l.Store.PaymentPart(ctx, claim.Image.ID)
-	if err == nil {
-		im.Bank, err = image.OpenBank(ctx, l.Vault, claim.PersonID, vault.DataKey(claim.Key), claim.Image, content, secrets)
+// open opens the card image, of a product with a bank account with the bank's part.
+func (l *Line) open(ctx context.Context, claim *store.Claim) (*image.Image, error) {
+	key := vault.DataKey(claim.Key)
+	if product := l.Profiles.Products[claim.Order.Product]; product == nil || product.Payment == "" {
+		return image.Open(ctx, l.Vault, claim.PersonID, key, claim.Image)
 	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errImage, err)
+	if len(claim.Payment.Content) == 0 {
+		return nil, errors.New("it has no payment application")
 	}
-	return nil
+	return image.OpenWithBank(ctx, l.Vault, claim.PersonID, key, claim.Image, claim.Payment)
 }
 
 // errChip marks a blank that is not what its delivery list says.

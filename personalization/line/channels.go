@@ -57,17 +57,16 @@ type channel struct {
 }
 
 func (c *channel) EncipherSecrets(ctx context.Context, names []string) (map[string][]byte, error) {
-	im := c.of.sealed
-	return c.of.split(names, func(names []string) (map[string][]byte, error) {
-		return c.Channel.EncipherSecrets(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
-	}, func(b *image.Bank, names []string) (map[string][]byte, error) {
-		return c.Channel.EncipherSecrets(ctx, b.Key, b.SecretsAAD, b.Secrets, names)
-	})
+	sets, err := c.of.sets(names)
+	if err != nil {
+		return nil, err
+	}
+	return c.EncipherSets(ctx, sets)
 }
 
-// split asks for the secrets of the identity application and of the payment
-// application, which are sealed apart.
-func (c *channels) split(names []string, identity func([]string) (map[string][]byte, error), payment func(*image.Bank, []string) (map[string][]byte, error)) (map[string][]byte, error) {
+// sets says where secrets are: those of the identity application and of the payment
+// application are sealed apart.
+func (c *channels) sets(names []string) (sets []vault.SecretSet, err error) {
 	var own, bank []string
 	for _, n := range names {
 		if strings.HasPrefix(n, "emv-") {
@@ -76,34 +75,33 @@ func (c *channels) split(names []string, identity func([]string) (map[string][]b
 			own = append(own, n)
 		}
 	}
-	out := map[string][]byte{}
+	im := c.sealed
 	if len(own) > 0 {
-		got, err := identity(own)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(out, got)
+		sets = append(sets, vault.SecretSet{Sealed: vault.SealItem{DataKey: im.Key, AAD: im.SecretsAAD, Data: im.Secrets}, Names: own})
 	}
 	if len(bank) > 0 {
-		if c.sealed.Bank == nil {
+		if im.Bank == nil {
 			return nil, fmt.Errorf("%w: it has no payment application", errImage)
 		}
-		got, err := payment(c.sealed.Bank, bank)
+		sets = append(sets, vault.SecretSet{Sealed: vault.SealItem{DataKey: im.Bank.Key, AAD: im.Bank.SecretsAAD, Data: im.Bank.Secrets}, Names: bank})
+	}
+	return sets, nil
+}
+
+func (c *channel) SecretKCVs(ctx context.Context, names []string) (map[string][]byte, error) {
+	sets, err := c.of.sets(names)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	for _, set := range sets {
+		got, err := c.of.vault.SecretKCVs(ctx, set.Sealed.DataKey, set.Sealed.AAD, set.Sealed.Data, set.Names)
 		if err != nil {
 			return nil, err
 		}
 		maps.Copy(out, got)
 	}
 	return out, nil
-}
-
-func (c *channel) SecretKCVs(ctx context.Context, names []string) (map[string][]byte, error) {
-	im := c.of.sealed
-	return c.of.split(names, func(names []string) (map[string][]byte, error) {
-		return c.of.vault.SecretKCVs(ctx, im.Key, im.SecretsAAD, im.Secrets, names)
-	}, func(b *image.Bank, names []string) (map[string][]byte, error) {
-		return c.of.vault.SecretKCVs(ctx, b.Key, b.SecretsAAD, b.Secrets, names)
-	})
 }
 
 func (c *channel) PutKey(ctx context.Context, replace, with profile.KeySet) (apdu.Command, func([]byte) error, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Errors of the bank's side.
@@ -148,25 +149,29 @@ type PAN struct {
 	Sealed   []byte // additional data: table pan, column sealed
 }
 
-// BankPartOf reads what is known of an order's account.
-func (s *Store) BankPartOf(ctx context.Context, order uuid.UUID) (BankPart, error) {
-	scan := func(row pgx.CollectableRow) (p BankPart, err error) {
-		var assignment, pan *uuid.UUID
-		var sequence *int16
-		var last4 *string
-		if err = row.Scan(&assignment, &p.Sealed, &p.IBANRef, &p.Withdrawn, &pan, &p.PAN.Token, &sequence, &last4, &p.PAN.Sealed); err != nil {
-			return p, err
-		}
-		if assignment != nil {
-			p.Assignment = *assignment
-		}
-		if pan != nil && sequence != nil && last4 != nil {
-			p.PAN.ID, p.PAN.Sequence, p.PAN.Last4 = *pan, byte(*sequence), *last4
-		}
-		return p, nil
+// bankPart is a row of bank_part, as it is scanned.
+type bankPart struct {
+	BankPart
+	assignment, pan *uuid.UUID
+	withdrawn       *bool
+	sequence        *int16
+	last4           *string
+}
+
+func (p *bankPart) columns() []any {
+	return []any{&p.assignment, &p.Sealed, &p.IBANRef, &p.withdrawn, &p.pan, &p.PAN.Token, &p.sequence, &p.last4, &p.PAN.Sealed}
+}
+
+// part is what was scanned.
+func (p *bankPart) part() BankPart {
+	if p.assignment != nil {
+		p.Assignment = *p.assignment
 	}
-	return one(ctx, s.line, "reading an order's account", scan,
-		"SELECT assignment, sealed, iban_ref, withdrawn, pan_id, pan_token, pan_sequence, pan_last4, pan_sealed FROM bank_part($1)", order)
+	p.Withdrawn = p.withdrawn != nil && *p.withdrawn
+	if p.pan != nil && p.sequence != nil && p.last4 != nil {
+		p.PAN.ID, p.PAN.Sequence, p.PAN.Last4 = *p.pan, byte(*p.sequence), *p.last4
+	}
+	return p.BankPart
 }
 
 // Range is a range of PANs.
@@ -197,33 +202,56 @@ func (s *Store) Ranges(ctx context.Context) ([]Range, error) {
 // is given twice. made turns the running number into the PAN's row; the number
 // itself is kept nowhere. [ErrRangeExhausted], [ErrNoRange].
 func (s *Store) NextPAN(ctx context.Context, order uuid.UUID, name string, made func(r Range) (PAN, error)) (p PAN, err error) {
-	err = pgx.BeginFunc(ctx, s.line, func(tx pgx.Tx) error {
-		// One that the bank has given as its own is taken: it is passed over.
-		for {
-			if err := nextPAN(ctx, tx, order, name, &p, made); !errors.Is(err, ErrPANTaken) {
-				return err
-			}
+	// One that the bank has given as its own is taken: it is passed over.
+	for {
+		p, err = s.nextPAN(ctx, order, name, made)
+		if !errors.Is(err, ErrPANTaken) {
+			return p, bankDBError("allocating a PAN", err)
 		}
-	})
-	return p, bankDBError("allocating a PAN", err)
+	}
 }
 
-func nextPAN(ctx context.Context, tx pgx.Tx, order uuid.UUID, name string, p *PAN, made func(r Range) (PAN, error)) error {
-	r := Range{Name: name}
-	err := tx.QueryRow(ctx, "SELECT prefix, length, next, size FROM lock_range($1)", name).Scan(&r.Prefix, &r.Length, &r.Used, &r.Size)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("%w: %q (cardbureau bank ranges add)", ErrNoRange, name)
-	}
-	if err != nil {
+// nextPAN is one number of the range, which is used up when the number is taken.
+func (s *Store) nextPAN(ctx context.Context, order uuid.UUID, name string, made func(r Range) (PAN, error)) (p PAN, err error) {
+	err = s.line.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
+		// A transaction in two round trips. The pool closes a connection that comes
+		// back inside one, so nothing is left of it after an error.
+		r := Range{Name: name}
+		var begin, end pgx.Batch
+		begin.Queue("BEGIN")
+		begin.Queue("SELECT prefix, length, next, size FROM lock_range($1)", name).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&r.Prefix, &r.Length, &r.Used, &r.Size)
+		})
+		defer func() {
+			if err != nil {
+				_, _ = conn.Exec(ctx, "ROLLBACK")
+			}
+		}()
+		err = conn.SendBatch(ctx, &begin).Close()
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("%w: %q (cardbureau bank ranges add)", ErrNoRange, name)
+		}
+		if err != nil {
+			return err
+		}
+		if r.Used >= r.Size {
+			return fmt.Errorf("%w: %q", ErrRangeExhausted, name)
+		}
+		if p, err = made(r); err != nil {
+			return err
+		}
+		var put error
+		end.Queue(putPANSQL, order, p.ID, p.Token, p.Last4, p.Sealed, name).QueryRow(func(row pgx.Row) error {
+			put = scanPAN(row, &p)
+			return nil // a number that is another's is committed too: the range has passed over it
+		})
+		end.Queue("COMMIT")
+		if err = conn.SendBatch(ctx, &end).Close(); put != nil {
+			return put
+		}
 		return err
-	}
-	if r.Used >= r.Size {
-		return fmt.Errorf("%w: %q", ErrRangeExhausted, name)
-	}
-	if *p, err = made(r); err != nil {
-		return err
-	}
-	return putPAN(ctx, tx, order, p, name)
+	})
+	return p, err
 }
 
 // PANTaken says whether a PAN is another person's than an order's.
@@ -238,15 +266,16 @@ func (s *Store) PANTaken(ctx context.Context, order uuid.UUID, token []byte) (ta
 // GivenPAN notes a PAN that the bank has given. A person who has it already gets
 // the next sequence number. [ErrPANTaken].
 func (s *Store) GivenPAN(ctx context.Context, order uuid.UUID, p PAN) (PAN, error) {
-	err := pgx.BeginFunc(ctx, s.line, func(tx pgx.Tx) error { return putPAN(ctx, tx, order, &p, nil) })
+	err := scanPAN(s.line.QueryRow(ctx, putPANSQL, order, p.ID, p.Token, p.Last4, p.Sealed, nil), &p)
 	return p, bankDBError("noting a PAN", err)
 }
 
-func putPAN(ctx context.Context, tx pgx.Tx, order uuid.UUID, p *PAN, name any) error {
+const putPANSQL = "SELECT outcome, sequence FROM put_pan($1, $2, $3, $4, $5, $6)"
+
+func scanPAN(row pgx.Row, p *PAN) error {
 	var word string
 	var sequence *int16
-	err := tx.QueryRow(ctx, "SELECT outcome, sequence FROM put_pan($1, $2, $3, $4, $5, $6)", order, p.ID, p.Token, p.Last4, p.Sealed, name).Scan(&word, &sequence)
-	if err != nil {
+	if err := row.Scan(&word, &sequence); err != nil {
 		return err
 	}
 	if sequence != nil {
@@ -339,12 +368,13 @@ func (s *Store) SaveBankImage(ctx context.Context, order uuid.UUID, generation i
 	})
 }
 
+// PaymentPart is the bank's part of an image, sealed as [BankImage] says.
+type PaymentPart struct{ Content, Secrets []byte }
+
 // PaymentPart reads the bank's part of an image, as long as its card is not
 // issued; [ErrNotFound].
-func (s *Store) PaymentPart(ctx context.Context, image uuid.UUID) (content, secrets []byte, err error) {
-	type row struct{ Content, Secrets []byte }
-	r, err := one(ctx, s.line, "reading a card image", pgx.RowToStructByPos[row], "SELECT content, secrets FROM payment_part($1)", image)
-	return r.Content, r.Secrets, err
+func (s *Store) PaymentPart(ctx context.Context, image uuid.UUID) (PaymentPart, error) {
+	return one(ctx, s.line, "reading a card image", pgx.RowToStructByPos[PaymentPart], "SELECT content, secrets FROM payment_part($1)", image)
 }
 
 // SetCardState moves a card from one state to another; what the bank will want to

@@ -201,7 +201,7 @@ func TestWithdrawal(t *testing.T) {
 	if b.state(order) != OrderAwaitingBank {
 		t.Fatalf("the order is %s", b.state(order))
 	}
-	if _, _, err := b.PaymentPart(b.ctx, im.ID); !errors.Is(err, ErrNotFound) {
+	if _, err := b.PaymentPart(b.ctx, im.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the void image is still there: %v", err)
 	}
 	if _, err := b.AssignAccount(b.ctx, order, sealedAccount("A-1"), b.ali); !errors.Is(err, ErrWrongState) {
@@ -238,7 +238,7 @@ func (b *bench) bankCard(st *Station, n int) (order uuid.UUID, im Image, bi Bank
 	_, err = b.ReleaseLot(b.ctx, LotRequest{Name: fmt.Sprint("lot ", n), Orders: []uuid.UUID{order}, Actor: b.ali})
 	b.must(err)
 	c := b.claim(st, n)
-	if _, _, err := b.PaymentPart(b.ctx, im.ID); err != nil {
+	if _, err := b.PaymentPart(b.ctx, im.ID); err != nil {
 		b.t.Fatal(err)
 	}
 	b.must(st.Finish(b.ctx, finish(c, OutcomeIssued)))
@@ -255,7 +255,7 @@ func TestIssuedBankCards(t *testing.T) {
 	var cards []BankCard
 	for n := range 3 {
 		_, im, _ := b.bankCard(st, n)
-		if _, secrets, err := b.PaymentPart(b.ctx, im.ID); err == nil || len(secrets) > 0 {
+		if part, err := b.PaymentPart(b.ctx, im.ID); err == nil || len(part.Secrets) > 0 {
 			t.Errorf("tracks and keys of an issued card are still there: %v", err)
 		}
 		c, err := b.CardByStatusIndex(b.ctx, int64(n))

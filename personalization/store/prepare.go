@@ -21,6 +21,7 @@ type Preparation struct {
 	Digest     []byte // SHA-256 of its payload
 	KeyID      string
 	Version    int // of the image to be made
+	Bank       BankPart
 }
 
 // OrderForPreparation reads what an order's image is made from, in one round
@@ -30,13 +31,16 @@ func (s *Store) OrderForPreparation(ctx context.Context, id uuid.UUID) (Preparat
 	scan := func(row pgx.CollectableRow) (Preparation, error) {
 		p := Preparation{OrderID: id}
 		var record uuid.UUID
-		err := row.Scan(&p.Product, &record, &p.Generation, &p.PersonID, &p.Key.Epoch, &p.Key.Wrapped,
-			&p.RecordRow, &p.Sealed, &p.Digest, &p.KeyID, &p.Version)
-		p.RecordID = record.String()
+		var bank bankPart
+		err := row.Scan(append([]any{&p.Product, &record, &p.Generation, &p.PersonID, &p.Key.Epoch, &p.Key.Wrapped,
+			&p.RecordRow, &p.Sealed, &p.Digest, &p.KeyID, &p.Version}, bank.columns()...)...)
+		p.RecordID, p.Bank = record.String(), bank.part()
 		return p, err
 	}
 	p, err := one(ctx, s.line, "reading an order", scan, `SELECT v.product, v.record_id, p.generation, p.person_id, p.epoch,
-		p.wrapped, p.record_row, p.sealed, p.digest, p.key_id, p.version FROM order_view($1) v, preparation($1) p`, id)
+		p.wrapped, p.record_row, p.sealed, p.digest, p.key_id, p.version,
+		b.assignment, b.sealed, b.iban_ref, b.withdrawn, b.pan_id, b.pan_token, b.pan_sequence, b.pan_last4, b.pan_sealed
+		FROM order_view($1) v, preparation($1) p LEFT JOIN bank_part($1) b ON true`, id)
 	if errors.Is(err, ErrNotFound) {
 		err = ErrWrongState
 	}

@@ -56,15 +56,17 @@ type Claim struct {
 	PersonID  uuid.UUID
 	Key       DataKey
 	Image     Image
+	Payment   PaymentPart // of the image; empty: it has none
 	Blank     BlankStatus
 	Steps     []Step // journal of the attempt that is resumed; it only advises
 }
 
 const claimColumns = `SELECT c.outcome, c.blank_state, c.attempt, v.fence, v.resumed, v.order_id, v.record_id, v.revision, v.product,
 	v.lot, v.created_at, v.changed_at, v.person_id, v.epoch, v.wrapped, v.image_id, v.version, v.card_number, v.profile,
-	v.content, v.secrets, v.serial, v.chip, v.batch, v.failed_key_versions FROM `
+	v.content, v.secrets, b.content, b.secrets, v.serial, v.chip, v.batch, v.failed_key_versions FROM `
 
-const claimView = ` c LEFT JOIN LATERAL claim_view(CASE WHEN c.outcome = 'claimed' THEN c.attempt END) v ON true`
+const claimView = ` c LEFT JOIN LATERAL claim_view(CASE WHEN c.outcome = 'claimed' THEN c.attempt END) v ON true
+	LEFT JOIN LATERAL payment_part(v.image_id) b ON true`
 
 const claimSQL = claimColumns + "claim_order($1, $2, $3, $4, $5, $6, $7)" + claimView
 const resumeSQL = claimColumns + "resume_blank($1, $2, $3, $4, $5, $6)" + claimView
@@ -133,11 +135,12 @@ func scanClaim(serial string, row pgx.Row) (*Claim, error) {
 		profile, blank, chip, batch    *string
 		created, changed               *time.Time
 		wrapped, content, secretsBytes []byte
+		payment                        PaymentPart
 		failed                         []int
 	)
 	err := row.Scan(&word, &state, &attempt, &fence, &resumed, &order, &record, &revision, &product,
 		&lot, &created, &changed, &person, &epoch, &wrapped, &image, &version, &number, &profile,
-		&content, &secretsBytes, &blank, &chip, &batch, &failed)
+		&content, &secretsBytes, &payment.Content, &payment.Secrets, &blank, &chip, &batch, &failed)
 	if err != nil {
 		return nil, dbError("claiming an order", err)
 	}
@@ -160,6 +163,7 @@ func scanClaim(serial string, row pgx.Row) (*Claim, error) {
 		PersonID: *person,
 		Key:      DataKey{Epoch: *epoch, Wrapped: wrapped},
 		Image:    Image{ID: *image, Version: *version, CardNumber: *number, Profile: *profile, Content: content, Secrets: secretsBytes},
+		Payment:  payment,
 		Blank: BlankStatus{Blank: stock.Blank{Serial: *blank, Chip: *chip, Batch: *batch},
 			State: stock.InUse, FailedKeyVersions: failed},
 	}

@@ -99,8 +99,18 @@ func (ch *Channel) Unwrap(ctx context.Context, responses [][]byte) ([]apdu.Respo
 // SCP03 80-padded to 16 bytes, AES-CBC, zero initial vector; with SCP02 80-padded
 // to 8 bytes, triple DES ECB under S-DEK.
 func (ch *Channel) EncipherSecrets(ctx context.Context, key DataKey, aad, sealed []byte, names []string) (map[string][]byte, error) {
-	out, err := onChannel[encipherReply](ctx, ch, methodEncipherSecrets,
-		encipherRequest{ch.id, SealItem{key, aad, sealed}, names})
+	return ch.EncipherSets(ctx, []SecretSet{{SealItem{key, aad, sealed}, names}})
+}
+
+// SecretSet names elements of sealed secrets.
+type SecretSet struct {
+	Sealed SealItem
+	Names  []string
+}
+
+// EncipherSets is EncipherSecrets of several sealed secrets, whose names differ.
+func (ch *Channel) EncipherSets(ctx context.Context, sets []SecretSet) (map[string][]byte, error) {
+	out, err := onChannel[encipherReply](ctx, ch, methodEncipherSecrets, encipherRequest{ch.id, sets})
 	return out.Values, err
 }
 

@@ -216,43 +216,68 @@ func (s *Service) unwrap(ctx context.Context, in *unwrapRequest) (*unwrapReply, 
 }
 
 func (s *Service) encipherSecrets(ctx context.Context, in *encipherRequest) (*encipherReply, error) {
-	if _, err := s.channels.get(in.ID, s.now()); err != nil {
-		return nil, err
-	}
-	e, err := s.cardSecrets(ctx, in.Item)
+	c, err := s.channels.get(in.ID, s.now())
 	if err != nil {
 		return nil, err
 	}
-	defer e.zero()
-	out := &encipherReply{Values: make(map[string][]byte, len(in.Names))}
-	err = s.on(in.ID, func(c *heldChannel) error {
-		pad := gp.Pad
-		if c.aes == nil { // SCP02
-			pad = gp.PadDES
+	var names []string
+	var padded [][]byte
+	defer func() {
+		for _, b := range padded {
+			clear(b)
 		}
-		for _, name := range in.Names {
-			value, ok := e[name]
-			if !ok {
-				return fmt.Errorf("%w: the card's secrets have no element %q", ErrRequest, name)
-			}
-			padded := pad(value)
-			if strings.HasPrefix(name, emvPrefix) {
-				// EMV CPS 1.1, 5.4: padded only where the length is no multiple of the block.
-				if n := c.dekBlock(); len(value)%n == 0 {
-					padded = bytes.Clone(value)
-				}
-			}
-			enciphered, err := c.scp.EncipherDEK(ctx, padded)
-			clear(padded)
-			if err != nil {
-				return err
-			}
-			out.Values[name] = enciphered
+	}()
+	for _, set := range in.Sets {
+		values, err := s.paddedSecrets(ctx, c, set)
+		if err != nil {
+			return nil, err
+		}
+		names, padded = append(names, set.Names...), append(padded, values...)
+	}
+	out := &encipherReply{Values: make(map[string][]byte, len(names))}
+	err = s.on(in.ID, func(c *heldChannel) error {
+		enciphered, err := c.scp.EncipherAllDEK(ctx, padded)
+		if err != nil {
+			return err
+		}
+		for i, name := range names {
+			out.Values[name] = enciphered[i]
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	return out, nil
+}
+
+// paddedSecrets opens a card's secrets and pads those that are named as the channel
+// enciphers them. The caller zeroes them.
+func (s *Service) paddedSecrets(ctx context.Context, c *heldChannel, set SecretSet) ([][]byte, error) {
+	e, err := s.cardSecrets(ctx, set.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	defer e.zero()
+	pad := gp.Pad
+	if c.aes == nil { // SCP02
+		pad = gp.PadDES
+	}
+	out := make([][]byte, 0, len(set.Names))
+	for _, name := range set.Names {
+		value, ok := e[name]
+		if !ok {
+			for _, b := range out {
+				clear(b)
+			}
+			return nil, fmt.Errorf("%w: the card's secrets have no element %q", ErrRequest, name)
+		}
+		// EMV CPS 1.1, 5.4: padded only where the length is no multiple of the block.
+		if strings.HasPrefix(name, emvPrefix) && len(value)%c.dekBlock() == 0 {
+			out = append(out, bytes.Clone(value))
+		} else {
+			out = append(out, pad(value))
+		}
 	}
 	return out, nil
 }

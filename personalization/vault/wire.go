@@ -153,9 +153,8 @@ type unwrapReply struct {
 }
 
 type encipherRequest struct {
-	ID    uint64
-	Item  SealItem
-	Names []string
+	ID   uint64
+	Sets []SecretSet
 }
 
 type secretKCVsRequest struct {

@@ -100,6 +100,31 @@ func (r *run) floors(ctx context.Context, chip *virtual.Chip) (f Floors, err err
 	return f, err
 }
 
+// keysOfEach is how many keys of a length are made to tell what one costs: how often
+// primes are drawn differs from key to key by a half.
+const keysOfEach = 16
+
+// keyCosts makes RSA keys of the pool's common length, of the longest that a card's
+// records hold, and of the longest that EMV knows, which they do not hold (EMV Book 2,
+// annex D).
+func (r *run) keyCosts(ctx context.Context) (out []KeyCost, err error) {
+	for _, bits := range []int{1408, 1976, 1984} {
+		before, err := r.b.Vault.Stats(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := r.b.Vault.NewICCKeys(ctx, bits, 65537, keysOfEach); err != nil {
+			return nil, fmt.Errorf("an RSA key of %d bits: %w", bits, err)
+		}
+		after, err := r.b.Vault.Stats(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, KeyCost{Bits: bits, CPU: float64(after.CPU-before.CPU) / 1e6 / keysOfEach})
+	}
+	return out, nil
+}
+
 // pcscRate is the rate of exchanges through a real pcscd.
 func pcscRate(ctx context.Context, chip *virtual.Chip, exchange func(apdu.Card) func() error) (float64, error) {
 	dir, err := os.MkdirTemp("", "cb-bench-")

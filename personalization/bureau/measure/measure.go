@@ -80,6 +80,15 @@ type Floors struct {
 	PCSCNote       string  `json:"pcscNote,omitempty"`
 	SQLMicros      float64 `json:"sqlMicroseconds"`   // one SELECT on one connection
 	AgentMicros    float64 `json:"agentMicroseconds"` // one call that makes one HMAC in the token
+	// RSAKeys is what a card's RSA key costs to make, by its length; only of a product
+	// with a bank account.
+	RSAKeys []KeyCost `json:"rsaKeys,omitempty"`
+}
+
+// KeyCost is processor time in milliseconds of the agent for one key.
+type KeyCost struct {
+	Bits int     `json:"bits"`
+	CPU  float64 `json:"cpuMilliseconds"`
 }
 
 // Result is a whole run.
@@ -200,7 +209,9 @@ func (r *run) measure(ctx context.Context) (*Result, error) {
 	out.InToken = stats.DeriveInToken
 	out.ResidentMB = float64(resident()+stats.Resident) / (1 << 20)
 	r.tell("floors")
-	out.Floors, err = r.floors(ctx, tray.Bin(feeder.Issued)[0].Chip)
+	if out.Floors, err = r.floors(ctx, tray.Bin(feeder.Issued)[0].Chip); err == nil && out.Bank {
+		out.Floors.RSAKeys, err = r.keyCosts(ctx)
+	}
 	return out, err
 }
 
@@ -269,7 +280,7 @@ func (r *run) prepare(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond): // asking costs as much as a statement of a card
 		case <-ctx.Done():
 			return ctx.Err()
 		}

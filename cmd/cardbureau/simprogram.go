@@ -41,7 +41,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return &exitError{exitUsage, err.Error()}
 	}
 	lines := &asked{bufio.NewReader(os.Stdin)}
-	line, err := lines.line("IMSI: ")
+	line, err := lines.line(ctx, "IMSI: ")
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
-	if line, err = lines.line("Administrative key: "); err != nil {
+	if line, err = lines.line(ctx, "Administrative key: "); err != nil {
 		return err
 	}
 	adm, err := uicc.ParseADM(strings.TrimSpace(string(line)))
@@ -60,7 +60,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	defer clear(adm)
 	var pin []byte
 	if c.PIN1 {
-		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
+		if pin, err = lines.line(ctx, "PIN1 of the SIM: "); err != nil {
 			return err
 		}
 		defer clear(pin)

@@ -35,10 +35,27 @@ type PINError struct {
 }
 
 func (e *PINError) Error() string {
-	if e.Left < 0 {
-		return fmt.Sprintf("uicc: PIN %02X is wrong", e.Reference)
+	said := fmt.Sprintf("uicc: %s is wrong", pinName(e.Reference))
+	switch {
+	case e.Left < 0:
+		return said
+	case e.Left == 1:
+		return said + ", 1 try is left"
 	}
-	return fmt.Sprintf("uicc: PIN %02X is wrong, %d tries are left", e.Reference, e.Left)
+	return fmt.Sprintf("%s, %d tries are left", said, e.Left)
+}
+
+// pinName is a reference as people call it (TS 102 221 table 9.3).
+func pinName(reference byte) string {
+	switch {
+	case reference == PIN1:
+		return "PIN1"
+	case reference == PIN2:
+		return "PIN2"
+	case reference >= ADM1 && reference < ADM1+5:
+		return fmt.Sprintf("the administrative key ADM%d", reference-ADM1+1)
+	}
+	return fmt.Sprintf("the PIN of reference %02X", reference)
 }
 
 const pinSize = 8

@@ -31,7 +31,8 @@ type virtualCommand struct {
 	Accounts virtualAccounts `cmd:"" help:"Print a test bank's message with accounts for the orders that wait."`
 	Put      virtualPut      `cmd:"" help:"Put a software card or SIM into one of the virtual readers that run, or take it out."`
 	SIMs     virtualSIMs     `cmd:"" name:"sims" help:"Make software SIMs of a simulated operator."`
-	Operator virtualOperator `cmd:"" help:"Have a simulated operator refuse, or sign a notice."`
+	SIM      virtualSIM      `cmd:"" name:"sim" help:"Put the counter of a software SIM out of step with its operator's."`
+	Operator virtualOperator `cmd:"" help:"Have a simulated operator refuse, forget or repeat itself, or sign a notice."`
 	Pay      virtualPay      `cmd:"" help:"Run a purchase with a software card against the bureau's API."`
 }
 

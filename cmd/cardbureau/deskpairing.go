@@ -96,6 +96,9 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 		return nil, err
 	}
 	defer stop()
+	if log := logger(); log != nil {
+		log.Debug("session begins", "ends", session.Deadline())
+	}
 	sim, number, err := p.attended(session)
 	if err != nil {
 		return nil, err

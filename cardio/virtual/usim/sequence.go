@@ -7,8 +7,8 @@ import (
 	"cardbureau/cardio/virtual/nvm"
 )
 
-// Ahead puts the SIM in a memory out of step: the highest sequence number that it has
-// accepted becomes SEQ numbers higher, so that its authentication centre must be
+// Ahead puts the SIM in a memory out of step: of every index it has accepted a number
+// that is seq higher than the highest, so that its authentication centre must be
 // resynchronized by what AUTS says (TS 33.102 clause 6.3.5). closed also sets Δ to 0,
 // which no number can keep: the SIM then answers every challenge with AUTS. Without
 // closed Δ is the usual 2^28. It is for rehearsal, on a SIM that is in no reader.
@@ -24,8 +24,9 @@ func Ahead(m *nvm.Memory, seq uint64, closed bool) error {
 	if seq >= 1<<43 || top>>bits+seq >= 1<<(48-bits) {
 		return fmt.Errorf("usim: a counter of 48 bits cannot be %d numbers ahead", seq)
 	}
-	top += seq << bits
-	put48(state[atArray+6*int(top&(1<<bits-1)):], top)
+	for ind := range uint64(1) << bits { // else an old number of another index were good
+		put48(state[atArray+6*int(ind):], (top>>bits+seq)<<bits|ind)
+	}
 	state[0] |= flagDelta
 	put48(state[atDelta:], usualDelta<<bits)
 	if closed {

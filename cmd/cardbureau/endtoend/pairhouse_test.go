@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,17 @@ func newOffice(t *testing.T, n int) *office {
 	return o
 }
 
+// sub runs a part of a test under a name of its own.
+func (o *office) sub(name string, f func()) {
+	whole := o.t
+	set := func(t *testing.T) { o.t, o.secrets.house.t, o.db.t = t, t, t }
+	whole.Run(name, func(t *testing.T) {
+		set(t)
+		defer set(whole)
+		f()
+	})
+}
+
 // sims sells SIMs. What is printed is the buyer's.
 func (o *office) sims(network string, n int) (out []sim) {
 	o.t.Helper()
@@ -98,14 +110,15 @@ func (o *office) sims(network string, n int) (out []sim) {
 // name only takes out.
 func (o *office) put(into map[int]string) {
 	o.t.Helper()
-	for slot := range into {
-		if o.order(o.rack, rack.Request{Op: "status"}).Slots[slot].Card != "" {
+	there := o.order(o.rack, rack.Request{Op: "status"}).Slots
+	for slot, name := range into {
+		if in := there[slot].Card; in != "" && in != name {
 			o.order(o.rack, rack.Request{Op: "remove", Slot: slot})
 			o.noticed(o.readers[slot], false)
 		}
 	}
 	for slot, name := range into {
-		if name != "" {
+		if name != "" && name != there[slot].Card {
 			o.order(o.rack, rack.Request{Op: "insert", Slot: slot, Card: name})
 			o.noticed(o.readers[slot], true)
 		}
@@ -157,20 +170,30 @@ type attempt struct {
 // pair begins a pairing.
 func (o *office) pair(a attempt) *process {
 	o.t.Helper()
+	return o.pairTyped(a, nil)
+}
+
+// pairTyped begins a pairing into which typed is typed; nil: PIN and number.
+func (o *office) pairTyped(a attempt, typed io.Reader) *process {
+	o.t.Helper()
 	if a.pin == "" {
 		a.pin = a.holder.pin
 	}
 	if a.network == "" {
 		a.network = mci
 	}
+	if typed == nil {
+		typed = strings.NewReader(a.pin + "\n" + a.number + "\n")
+	}
 	args := append([]string{"desk", "pair", a.holder.number, "--reader", o.readers[2*a.desk], "--sim-reader", o.readers[2*a.desk+1], "--network", a.network, "--json"}, visit...)
-	return o.typing(a.pin+"\n"+a.number+"\n", append(args, a.more...)...)
+	return launchTyped(o.t, o.env, typed, program, append(append(args, a.more...), "--data", o.dir)...)
 }
 
 // pair is what desk pair says.
 type pair struct {
 	Pairing, State, Salt string
 	Resynced, OnCard     bool
+	WriteError           string
 	Receipt              *struct{ Statement string }
 }
 
@@ -188,18 +211,6 @@ func (o *office) paired(p *process) (m pair) {
 	return m
 }
 
-// refused waits for a pairing that ends with a word, and with nothing more alive than
-// before it.
-func (o *office) refused(p *process, says string, live int) {
-	o.t.Helper()
-	status := p.wait()
-	o.keepTyped(p)
-	if status != 1 || !strings.Contains(p.stderr.String(), says) || len(p.stdout.bytes()) > 0 {
-		o.t.Errorf("desk pair ended with %d, want 1 and %q\n%s%s", status, says, p.stdout.String(), p.stderr.String())
-	}
-	o.alive(live)
-}
-
 // keepTyped keeps what a process printed, without its arguments: a test may give an
 // ICCID there.
 func (o *office) keepTyped(p *process) {
@@ -207,54 +218,11 @@ func (o *office) keepTyped(p *process) {
 	o.log.Write(p.stderr.bytes())
 }
 
-// alive counts the live pairings: whole ones, and no other.
-func (o *office) alive(want int) {
-	o.t.Helper()
-	states := o.db.texts("SELECT state FROM pairing WHERE state NOT IN ('revoked', 'expired')")
-	for _, s := range states {
-		if s != "active" {
-			o.t.Errorf("a pairing is %s", s)
-		}
-	}
-	if len(states) != want {
-		o.t.Errorf("%d pairings are alive, want %d", len(states), want)
-	}
-	if n := o.db.text("SELECT count(*)::text FROM pairing WHERE (imsi_sealed IS NOT NULL) <> (state IN ('reserved', 'personalized', 'proven', 'operator-pending'))"); n != "0" {
-		o.t.Errorf("%s pairings have kept their IMSI", n)
-	}
-}
-
-// reason is why the last pairing that ended did.
-func (o *office) reason(want string) {
-	o.t.Helper()
-	got := o.db.text("SELECT reason FROM pairing_event ORDER BY id DESC LIMIT 1")
-	if got != want {
-		o.t.Errorf("the pairing ended for %q, want %q", got, want)
-	}
-}
-
 // apdus is how many commands the card in a slot has had.
 func (o *office) apdus(slot int) int {
 	o.t.Helper()
 	return o.order(o.rack, rack.Request{Op: "status"}).Slots[slot].APDUs
 }
-
-// held begins a pairing at the first desk and returns when the identity card is about
-// to sign the session: the SIM was read, the number is reserved. signature is how many
-// commands come before that one.
-func (o *office) held(a attempt, signature int) *process {
-	o.t.Helper()
-	o.order(o.rack, rack.Request{Op: "hold", At: o.apdus(0) + signature, Before: true})
-	p := o.pair(a)
-	o.order(o.rack, rack.Request{Op: "wait-held"})
-	if got := o.db.texts("SELECT state FROM pairing WHERE state NOT IN ('active', 'revoked', 'expired')"); len(got) != 1 || got[0] != "personalized" {
-		o.t.Errorf("before the signature the pairing is %q", got)
-	}
-	return p
-}
-
-// goOn lets the identity card go on.
-func (o *office) goOn() { o.order(o.rack, rack.Request{Op: "release"}) }
 
 // subscriber is what a SIM knows.
 type subscriber struct{ k, opc aka.Secret }

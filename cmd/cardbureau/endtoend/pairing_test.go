@@ -15,6 +15,7 @@ import (
 	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/statement"
+	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
 )
 
@@ -23,77 +24,56 @@ import (
 // at a desk. Each ends with a sentence and leaves no half pairing. Then everything is
 // searched for what no place may hold. Free to hold it are the software chips and the
 // simulated operators (virtual/operators: a company knows its lines).
-//
-// What a desk cannot provoke from outside is tested in personalization/pairing: a
-// vector of another session, a second resynchronization.
 func TestPairing(t *testing.T) {
 	o := newOffice(t, 3)
 	sold, foreign := o.sims(mci, 5), o.sims(irancell, 1)
-	a, b, c := o.holders[0], o.holders[1], o.holders[2]
+	a, b := o.holders[0], o.holders[1]
 	o.put(map[int]string{0: a.serial, 1: sold[0].SIM, 2: b.serial})
 	o.activate(a, 0)
 	o.activate(b, 2)
 	o.alive(0)
+	at := desks{office: o, spare: sold[1], foreign: foreign[0]}
 
 	// As it should be, with a trace of each chip.
 	card, chip := o.trace("card"), o.trace("sim")+"2"
+	from := o.apdus(1)
 	first := o.paired(o.pair(attempt{holder: a, number: sold[0].Number, more: []string{"--trace", card, "--sim-trace", chip}}))
+	at.steps = o.steps(chip, o.apdus(1)-from)
 	o.alive(1)
 	if first.Resynced {
 		t.Error("a new SIM was resynchronized")
 	}
 	o.traced(card, chip)
 
-	// A SIM that is paired, with another's card.
 	o.put(map[int]string{1: "", 3: sold[0].SIM})
-	o.refused(o.pair(attempt{holder: b, number: sold[1].Number, desk: 1}), "SIM", 1)
-
-	// What is wrong with the holder's side.
-	o.put(map[int]string{1: sold[1].SIM})
-	o.refused(o.pair(attempt{holder: a, pin: "000001", number: sold[1].Number}), "(pin)", 1)
-	o.refused(o.pair(attempt{holder: b, number: sold[1].Number}), "(other-card)", 1) // a's card is in the reader
-	o.refused(o.pair(attempt{holder: c, number: sold[1].Number}), "its state", 1)    // not handed over
-
-	// What is wrong with the SIM's side.
-	o.refused(o.pair(attempt{holder: a, number: "+989129999999"}), pairing.ErrPrefix.Error(), 1)
-	o.refused(o.pair(attempt{holder: a, number: sold[0].Number}), "", 1) // the number of another SIM
-	o.refused(o.pair(attempt{holder: a, number: sold[1].Number, more: []string{"--iccid", sold[2].SIM}}), pairing.ErrWrongSIM.Error(), 1)
-	o.put(map[int]string{3: foreign[0].SIM})
-	o.refused(o.pair(attempt{holder: b, number: sold[2].Number, desk: 1}), pairing.ErrWrongSIM.Error(), 1)
-
-	// The operator refuses; then it does not, and has forgotten the SIM's counter.
-	o.must(0, "virtual", "operator", mci, "--refuse", "no-contract")
-	o.refused(o.pair(attempt{holder: a, number: sold[1].Number}), "no-contract", 1)
-	o.reason("operator-refused")
-	o.must(0, "virtual", "operator", mci)
-	if p := o.start("virtual", "operator", mci, "--forget", sold[1].SIM); p.wait() != 0 {
-		t.Fatal(p.stderr.String())
+	o.sub("SIM of another holder", func() {
+		o.ends(attempt{holder: b, number: sold[0].Number, desk: 1}, store.ErrSIMPaired.Error(), "")
+	})
+	o.put(map[int]string{1: sold[1].SIM, 3: ""})
+	for _, e := range []struct {
+		name string
+		ends func()
+	}{
+		{"wrong PIN", at.wrongPIN}, {"blocked PIN", at.blockedPIN}, {"wrong SIM", at.wrongSIM}, {"swapped card", at.swapped},
+		{"pulled card", at.pulled}, {"replayed vector", at.replayed}, {"expired session", at.expired}, {"operator refusal", at.refused},
+		{"dead desk", at.dead},
+	} {
+		o.sub(e.name, e.ends)
 	}
-	second := o.paired(o.pair(attempt{holder: a, number: sold[1].Number, more: []string{"--iccid", sold[1].SIM}}))
-	o.alive(2)
-	if !second.Resynced {
-		t.Error("the counter that was forgotten was not brought in line")
-	}
-	// A SIM that is paired is refused before the card signs, with the records of two
-	// SIMs on the card, as it is in what follows.
-	before := o.apdus(0)
-	o.refused(o.pair(attempt{holder: a, number: sold[2].Number}), "", 2)
-	signature := o.apdus(0) - before + 1
-	o.torn(sold[2], signature)
-	third := o.race(sold[2], signature)
-
-	// A fourth SIM.
-	o.put(map[int]string{1: sold[4].SIM})
-	o.refused(o.pair(attempt{holder: a, number: sold[4].Number}), "", 3)
-	// A PIN that is blocked, and one that is new.
-	o.blocked(sold[4])
-
+	var second, third pair
+	o.sub("SQN out of window", func() { second = at.outOfStep(sold[2]) })
+	o.sub("operator that answers late", func() { third = at.late(sold[3]) })
+	o.sub("fourth SIM", func() {
+		o.put(map[int]string{1: sold[4].SIM})
+		o.ends(attempt{holder: a, number: sold[4].Number}, "no place for one more", "")
+	})
+	o.sub("desks racing for one ICCID", func() { at.race(sold[4]) })
 	o.rewritten(a, third)
 
 	o.put(map[int]string{0: "", 1: "", 2: "", 3: ""})
 	keys := o.subscribers(append(sold, foreign...))
-	o.verify(a, third, sold[2], keys)
-	o.verify(a, second, sold[1], keys)
+	o.verify(a, third, sold[3], keys)
+	o.verify(a, second, sold[2], keys)
 	o.verify(a, first, sold[0], keys)
 	o.found(sold[0])
 }
@@ -118,33 +98,6 @@ func (o *office) traced(card, chip string) {
 	}
 }
 
-// torn takes the SIM out in the middle of a session, has one go on for too long, and
-// kills a desk.
-func (o *office) torn(s sim, signature int) {
-	o.t.Helper()
-	a := attempt{holder: o.holders[0], number: s.Number}
-	o.put(map[int]string{1: s.SIM})
-	p := o.held(a, signature)
-	o.put(map[int]string{1: ""})
-	o.goOn()
-	o.refused(p, pairing.ErrRemoved.Error(), 2)
-	o.reason("card-removed")
-
-	o.put(map[int]string{1: s.SIM})
-	p = o.held(a, signature)
-	o.later()
-	o.goOn()
-	o.refused(p, "", 2)
-	o.reason("session-expired")
-
-	p = o.held(a, signature)
-	p.kill()
-	o.keepTyped(p)
-	o.goOn()
-	o.put(map[int]string{0: "", 1: ""})
-	o.later() // until then the SIM is another desk's
-}
-
 // rewritten has the records of a card written again, all of them and by the name of one,
 // and refuses one that is another card's.
 func (o *office) rewritten(h holder, m pair) {
@@ -165,62 +118,6 @@ func (o *office) rewritten(h holder, m pair) {
 		o.t.Errorf("another card's pairing: %d, %s", status, p.stderr.String())
 	}
 	o.keepTyped(p)
-}
-
-// later makes sessions older than they may become.
-func (o *office) later() {
-	o.t.Helper()
-	if _, err := o.db.conn.Exec(o.t.Context(), "UPDATE pairing SET session_ends = now() - interval '1 second' WHERE state = 'personalized'"); err != nil {
-		o.t.Fatal(err)
-	}
-}
-
-// race has two desks pair one ICCID at the same moment: a SIM, and a copy of it.
-func (o *office) race(s sim, signature int) pair {
-	o.t.Helper()
-	a, b := o.holders[0], o.holders[1]
-	o.put(map[int]string{1: ""})
-	bin := filepath.Join(o.dir, "virtual", "sims")
-	text, err := os.ReadFile(filepath.Join(bin, s.SIM+".card"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(bin, "copy.card"), text, 0o600)
-	}
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	o.put(map[int]string{0: a.serial, 1: s.SIM, 2: b.serial, 3: "copy"})
-	one := o.held(attempt{holder: a, number: s.Number}, signature)
-	two := o.pair(attempt{holder: b, number: s.Number, desk: 1})
-	status := two.wait()
-	o.keepTyped(two)
-	if status != 1 {
-		o.t.Errorf("the second desk ended with %d\n%s", status, two.stderr.String())
-	}
-	o.goOn()
-	m := o.paired(one)
-	o.alive(3)
-	o.put(map[int]string{3: ""})
-	return m
-}
-
-// blocked uses the PIN of the second holder up.
-func (o *office) blocked(s sim) {
-	o.t.Helper()
-	b := o.holders[1]
-	o.put(map[int]string{1: "", 3: s.SIM})
-	for range 3 {
-		o.refused(o.pair(attempt{holder: b, pin: "000001", number: s.Number, desk: 1}), "(pin)", 3)
-	}
-	o.refused(o.pair(attempt{holder: b, number: s.Number, desk: 1}), "the PIN is blocked", 3)
-	o.needles.number("PIN that was", b.pin) // 620485
-	o.holders[1].pin = "861357"
-	b = o.holders[1]
-	p := o.typing(b.pin+"\n", append([]string{"desk", "unblock-pin", b.number, "--reader", o.readers[2], "--trace", o.trace("unblock")}, visit...)...)
-	if _, status := o.finish(p); status != 0 {
-		o.t.Fatal(p.stderr.String())
-	}
-	o.paired(o.pair(attempt{holder: b, number: s.Number, desk: 1}))
-	o.alive(4)
 }
 
 // verify checks a pairing's record as someone does who has the public keys and the

@@ -3,13 +3,13 @@ package endtoend
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/uuid"
 
-	"cardbureau/hsm/aka"
 	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/pairing"
@@ -68,6 +68,10 @@ func TestPairing(t *testing.T) {
 		o.ends(attempt{holder: a, number: sold[4].Number}, "no place for one more", "")
 	})
 	o.sub("desks racing for one ICCID", func() { at.race(sold[4]) })
+	var blanks []blank
+	var own []pair
+	o.sub("delegated blanks", func() { blanks, own = at.blanks() })
+	o.put(map[int]string{0: a.serial})
 	o.rewritten(a, third)
 
 	o.put(map[int]string{0: "", 1: "", 2: "", 3: ""})
@@ -75,7 +79,11 @@ func TestPairing(t *testing.T) {
 	o.verify(a, third, sold[3], keys)
 	o.verify(a, second, sold[2], keys)
 	o.verify(a, first, sold[0], keys)
-	o.found(sold[0])
+	for i, b := range blanks {
+		keys[b.SIM] = b.subscriber
+		o.verify(o.holders[2], own[i], b.sim, keys)
+	}
+	o.found(sold[0], blanks[0].ota["KIC1"])
 }
 
 // traced holds the traces of a pairing to having something in them, and to which
@@ -199,8 +207,7 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 	if err != nil || transcript.Resynced != m.Resynced {
 		t.Fatalf("evidence: %v", err)
 	}
-	k := keys[s.SIM]
-	algorithm, err := aka.NewMilenage(k.k, k.opc)
+	algorithm, err := keys[s.SIM].algorithm()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,13 +218,13 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 }
 
 // found searches everything, and then for what was planted.
-func (o *office) found(s sim) {
+func (o *office) found(s sim, kic []byte) {
 	t := o.t
 	for _, h := range o.holders {
 		o.needles.number("PIN that was typed", h.pin)
 	}
 	o.chips(len(o.holders))
-	for _, kind := range []string{"K", "OPc", "RES", "CK", "IK", "PIN that was typed", "PIN that was", "transport PIN"} {
+	for _, kind := range []string{"K", "OPc", "TOPc", "KIC", "KID", "KIK", "ADM", "RES", "CK", "IK", "PIN that was typed", "PIN that was", "transport PIN"} {
 		if !o.needles.kinds[kind] {
 			t.Errorf("no %s is searched for", kind)
 		}
@@ -225,8 +232,8 @@ func (o *office) found(s sim) {
 	for _, f := range o.everything(o.db) {
 		t.Errorf("found: %s", f)
 	}
-	planted := o.needles.search([]byte("pin=620485; msisdn=0" + s.Number[3:] + ";"))
-	if len(planted) != 2 {
+	planted := o.needles.search(fmt.Appendf(nil, "pin=620485; msisdn=0%s; key=%x; adm=88888888", s.Number[3:], kic))
+	if len(planted) != 4 {
 		t.Errorf("planted, found: %q", planted)
 	}
 }

@@ -36,8 +36,7 @@ func (d desks) race(s sim) {
 			}
 		})
 	}
-	d.put(map[int]string{0: "", 1: "", 3: ""})
-	d.put(map[int]string{0: d.holders[0].serial})
+	d.put(map[int]string{1: "", 3: ""})
 }
 
 // onlyOne waits for two desks of which one gets the SIM, says which, and ends its pairing.

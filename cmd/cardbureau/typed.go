@@ -38,8 +38,8 @@ func awaited(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 
 // hidden reads a line of a terminal that does not show it. Whoever gives up waiting gets
 // the terminal back as it was, without what was typed of a PIN up to then.
-func hidden(ctx context.Context, prompt string) ([]byte, error) {
-	fd := int(os.Stdin.Fd())
+func hidden(ctx context.Context, terminal *os.File, prompt string) ([]byte, error) {
+	fd := int(terminal.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (typedPINs) ask(ctx context.Context, prompt string) ([]byte, error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return nil, &exitError{exitUsage, "a PIN is typed on a terminal; --pin - reads it from standard input"}
 	}
-	return hidden(ctx, prompt)
+	return hidden(ctx, os.Stdin, prompt)
 }
 
 // New asks twice, and again when the two differ.
@@ -122,7 +122,7 @@ func (p *pairer) lines() *asked {
 
 func (a *asked) line(ctx context.Context, prompt string) ([]byte, error) {
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		return hidden(ctx, prompt)
+		return hidden(ctx, os.Stdin, prompt)
 	}
 	return (&linePINs{in: a.in}).line(ctx, strings.TrimSuffix(prompt, ": "))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -44,6 +45,8 @@ func TestPairing(t *testing.T) {
 		t.Error("a new SIM was resynchronized")
 	}
 	o.traced(card, chip)
+
+	o.repeated(first, sold[0])
 
 	o.put(map[int]string{1: "", 3: sold[0].SIM})
 	o.sub("SIM of another holder", func() {
@@ -102,6 +105,32 @@ func (o *office) traced(card, chip string) {
 	for file, want := range map[string]bool{"2FE2": true, "6F07": true, "6F7E": false, "6F73": false, "6FE3": false, "6F7B": false, "6F3A": false, "6F3C": false} {
 		if bytes.Contains(bytes.ToUpper(text), []byte(file+`"`)) != want {
 			t.Errorf("file %s of the SIM was selected: %v", file, !want)
+		}
+	}
+}
+
+// repeated gives commands about a pairing twice, or where they have nothing to do.
+func (o *office) repeated(m pair, s sim) {
+	o.t.Helper()
+	for _, c := range []struct {
+		status int
+		says   string
+		args   []string
+	}{
+		{0, "it waits for no operator, and is active: nobody was asked", []string{"sim", "finish", m.Pairing}},
+		{0, "out of service; it is suspended", []string{"sim", "suspend", m.Pairing, "--reason", "lost"}},
+		{0, "this was done before; it is suspended", []string{"sim", "suspend", m.Pairing}},
+		{0, "back in service; it is active", []string{"sim", "suspend", m.Pairing, "--lift"}},
+		{1, "no pairing has the identifier", []string{"sim", "end", "0198c0de-7a11-7000-8000-000000000001"}},
+		{2, "is no pairing", []string{"sim", "end", "first"}},
+		{2, "must be one of", []string{"virtual", "operator", mci, "--notice", m.Pairing, "--event", "nonsense"}},
+		{1, "is in reader 2: take it out first", []string{"virtual", "put", s.SIM, "--slot", "4"}},
+		{1, "lies outside the readers", []string{"virtual", "sim", s.SIM}},
+	} {
+		p := o.start(c.args...)
+		status := p.wait()
+		if out := p.stdout.String() + p.stderr.String(); status != c.status || !strings.Contains(out, c.says) {
+			o.t.Errorf("%s ended with %d, want %d and %q: %s", p.name, status, c.status, c.says, out)
 		}
 	}
 }

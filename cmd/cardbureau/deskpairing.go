@@ -186,6 +186,8 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	switch err := pairing.UnlockSIM(ctx, card, pin); {
 	case errors.Is(err, pairing.ErrSIMPIN):
 		return nil, number, fmt.Errorf("%w: run the command again with --sim-pin, and give it after the number", err)
+	case errors.Is(err, uicc.ErrLastTry):
+		return nil, number, errors.New("the SIM has one try left for its PIN1, which this command never spends: the holder gives it in a telephone first")
 	case err != nil:
 		return nil, number, fmt.Errorf("the SIM: %w", err)
 	}

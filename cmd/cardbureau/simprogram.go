@@ -99,6 +99,9 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return uicc.ErrOtherCard
 	}
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
+	if errors.Is(err, uicc.ErrLastTry) {
+		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which this command never spends: nothing was written; ask its vendor", conn.Reader())
+	}
 	if err != nil {
 		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
 	}

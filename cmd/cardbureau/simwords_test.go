@@ -23,10 +23,10 @@ func TestSIMWords(t *testing.T) {
 	for want, got := range map[string]string{
 		"Reader 7: USIM 8998110000000000012; PIN1 3 tries left; PIN2 1 try left; ADM1 blocked; answer to reset of sysmocom-sja2": r.said(),
 		"Reader 7: SIM 1 (check digit differs); PIN1 does not tell its tries; no kind of the profiles has this answer to reset":  simReport{Reader: "Reader 7", ICCID: "1", Application: "SIM", Tries: map[string]int{"pin1": -1}}.said(),
-		"uicc: PIN1 is wrong, 1 try is left":                           (&uicc.PINError{Reference: uicc.PIN1, Left: 1}).Error(),
-		"uicc: PIN2 is wrong, 2 tries are left":                        (&uicc.PINError{Reference: uicc.PIN2, Left: 2}).Error(),
-		"uicc: the administrative key ADM1 is wrong, 2 tries are left": (&uicc.PINError{Reference: uicc.ADM1, Left: 2}).Error(),
-		"uicc: the PIN of reference 83 is wrong":                       (&uicc.PINError{Reference: 0x83, Left: -1}).Error(),
+		"PIN1 is wrong, 1 try is left":                           (&uicc.PINError{Reference: uicc.PIN1, Left: 1}).Error(),
+		"PIN2 is wrong, 2 tries are left":                        (&uicc.PINError{Reference: uicc.PIN2, Left: 2}).Error(),
+		"the administrative key ADM1 is wrong, 2 tries are left": (&uicc.PINError{Reference: uicc.ADM1, Left: 2}).Error(),
+		"the PIN of reference 83 is wrong":                       (&uicc.PINError{Reference: 0x83, Left: -1}).Error(),
 		"the PIN is wrong, 1 try is left":                              (&lds.PINError{Tries: 1}).Error(),
 		"the PIN is wrong, 2 tries are left":                           (&lds.PINError{Tries: 2}).Error(),
 	} {

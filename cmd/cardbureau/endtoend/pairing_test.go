@@ -26,6 +26,7 @@ import (
 // searched for what no place may hold. Free to hold it are the software chips and the
 // simulated operators (virtual/operators: a company knows its lines).
 func TestPairing(t *testing.T) {
+	t.Parallel() // it mostly waits for readers and clocks
 	o := newOffice(t, 3)
 	sold, foreign := o.sims(mci, 5), o.sims(irancell, 1)
 	a, b := o.holders[0], o.holders[1]

@@ -31,7 +31,7 @@ type deskPair struct {
 // Validate refuses a session that is too short or too long.
 func (c *deskPair) Validate() error {
 	if c.Within < pairing.MinLife || c.Within > pairing.Life {
-		return fmt.Errorf("--within: a session lasts %v to %v", pairing.MinLife.Seconds(), pairing.Life.Seconds())
+		return fmt.Errorf("--within: a session lasts %v to %v seconds", pairing.MinLife.Seconds(), pairing.Life.Seconds())
 	}
 	return nil
 }

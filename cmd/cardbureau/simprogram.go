@@ -114,9 +114,9 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 
 // programmed says what was done to a blank.
 func programmed(p uicc.Programmed) string {
-	said := fmt.Sprintf("%d files written, %d were right; read back", p.Written, p.Right)
+	said := fmt.Sprintf("%s written, %d right before; read back", counted(p.Written, "file"), p.Right)
 	if p.Unread > 0 {
-		said = fmt.Sprintf("%d files written, %d were right; read back but for %d that the card lets nobody read", p.Written, p.Right, p.Unread)
+		said += fmt.Sprintf(" but for %d that the card lets nobody read", p.Unread)
 	}
 	if p.OTA == 0 {
 		return said + "; no keys over the air came for it: it keeps those that its vendor gave it"

@@ -27,8 +27,8 @@ func TestSIMWords(t *testing.T) {
 		"PIN2 is wrong, 2 tries are left":                        (&uicc.PINError{Reference: uicc.PIN2, Left: 2}).Error(),
 		"the administrative key ADM1 is wrong, 2 tries are left": (&uicc.PINError{Reference: uicc.ADM1, Left: 2}).Error(),
 		"the PIN of reference 83 is wrong":                       (&uicc.PINError{Reference: 0x83, Left: -1}).Error(),
-		"the PIN is wrong, 1 try is left":                              (&lds.PINError{Tries: 1}).Error(),
-		"the PIN is wrong, 2 tries are left":                           (&lds.PINError{Tries: 2}).Error(),
+		"the PIN is wrong, 1 try is left":                        (&lds.PINError{Tries: 1}).Error(),
+		"the PIN is wrong, 2 tries are left":                     (&lds.PINError{Tries: 2}).Error(),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -20,6 +20,7 @@ import (
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/line/rehearsal"
 	"cardbureau/personalization/record/sample"
+	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
 )
 
@@ -346,7 +347,10 @@ func (c virtualInsert) find(ctx context.Context, g *globals) (*image.Image, stri
 				return nil, c.Card, nil
 			}
 		}
-		return nil, "", fmt.Errorf("no issued card has the number, and no software card the serial number %q: %w", c.Card, err)
+		if errors.Is(err, store.ErrNotFound) {
+			err = explained{fmt.Sprintf("no issued card has the number, and no software card or SIM the name %q", c.Card), err}
+		}
+		return nil, "", err
 	}
 	im, err := image.Open(ctx, b.Vault, card.PersonID, vault.DataKey(card.Key), card.Image)
 	return im, card.Serial, err

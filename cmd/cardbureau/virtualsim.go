@@ -12,6 +12,7 @@ import (
 	"cardbureau/cardio/virtual/rack"
 	"cardbureau/cardio/virtual/usim"
 	"cardbureau/personalization/bureau"
+	"cardbureau/personalization/pairing"
 )
 
 type virtualSIM struct {
@@ -32,7 +33,10 @@ func (c virtualSIM) Run(_ context.Context, g *globals) error {
 	if err := needDevelopment(cfg); err != nil {
 		return err
 	}
-	path := filepath.Join(virtualFolder(g.Data), string(rack.SIMs), filepath.Base(c.SIM)+".card")
+	if _, err := pairing.ParseICCID(c.SIM); err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	path := filepath.Join(virtualFolder(g.Data), string(rack.SIMs), c.SIM+".card")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("no software SIM %s lies outside the readers: cardbureau virtual put --slot N takes out what is in one", c.SIM)
 	}

@@ -126,6 +126,7 @@ func (o *office) repeated(m pair, s sim) {
 		{2, "is no pairing", []string{"sim", "end", "first"}},
 		{2, "must be one of", []string{"virtual", "operator", mci, "--notice", m.Pairing, "--event", "nonsense"}},
 		{1, "is in reader 2: take it out first", []string{"virtual", "put", s.SIM, "--slot", "4"}},
+		{1, "no software card or SIM the name", []string{"virtual", "put", "8998110000000000988", "--slot", "4"}},
 		{1, "lies outside the readers", []string{"virtual", "sim", s.SIM}},
 	} {
 		p := o.start(c.args...)

@@ -95,6 +95,7 @@ func (o *office) known(b blank) {
 	n.number("IMSI", b.IMSI)
 	n.number("MSISDN", b.Number[1:])
 	n.number("ADM", "88888888")
+	n.number("ADM that was typed", "12121212")
 	n.value("K", b.k)
 	if b.tuak != nil {
 		n.value("TOPc", b.opc)

@@ -3,6 +3,7 @@ package endtoend
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"cardbureau/hsm/aka"
 	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/pairing"
@@ -83,6 +85,8 @@ func TestPairing(t *testing.T) {
 	o.verify(a, third, sold[3], keys)
 	o.verify(a, second, sold[2], keys)
 	o.verify(a, first, sold[0], keys)
+	o.unpaired(keys, sold[1])
+	o.unpaired(keys, sold[4])
 	for i, b := range blanks {
 		keys[b.SIM] = b.subscriber
 		o.verify(o.holders[2], own[i], b.sim, keys)
@@ -242,10 +246,36 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := algorithm.F2345([16]byte(transcript.RAND))
+	o.answered(algorithm, [16]byte(transcript.RAND))
+}
+
+// answered makes needles of what a SIM answers to a challenge.
+func (o *office) answered(a aka.Algorithm, challenge [16]byte) {
+	answer := a.F2345(challenge)
 	o.needles.value("RES", answer.RES)
 	o.needles.value("CK", answer.CK)
 	o.needles.value("IK", answer.IK)
+}
+
+// unpaired makes needles of the answers of SIMs whose last pairing came to nothing: the
+// operator knows what it asked.
+func (o *office) unpaired(keys map[string]subscriber, s sim) {
+	o.t.Helper()
+	text, err := os.ReadFile(filepath.Join(o.dir, "virtual", "operators", mci+".json"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	var company struct {
+		Last map[string]struct{ RAND []byte }
+	}
+	if err := json.Unmarshal(text, &company); err != nil || len(company.Last[s.SIM].RAND) != 16 {
+		o.t.Fatalf("the operator has no challenge of the SIM: %v", err)
+	}
+	algorithm, err := keys[s.SIM].algorithm()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.answered(algorithm, [16]byte(company.Last[s.SIM].RAND))
 }
 
 // found searches everything, and then for what was planted.

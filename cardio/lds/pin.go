@@ -26,6 +26,9 @@ var (
 type PINError struct{ Tries int }
 
 func (e *PINError) Error() string {
+	if e.Tries == 1 {
+		return "the PIN is wrong, 1 try is left"
+	}
 	return fmt.Sprintf("the PIN is wrong, %d tries are left", e.Tries)
 }
 

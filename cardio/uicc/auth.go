@@ -33,9 +33,9 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 var (
 	// ErrMAC says that the card takes the challenge for forged: its key is not the
 	// one that made AUTN.
-	ErrMAC = errors.New("uicc: the SIM does not take the challenge for its network's (incorrect MAC)")
+	ErrMAC = errors.New("the SIM does not take the challenge for its network's (incorrect MAC)")
 	// ErrNoContext says that the card does not authenticate in this context.
-	ErrNoContext = errors.New("uicc: the SIM does not authenticate in this context")
+	ErrNoContext = errors.New("the SIM does not authenticate in this context")
 )
 
 // Answer is a SIM's answer to a challenge. Either RES is there, or AUTS: the sequence

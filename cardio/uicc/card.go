@@ -49,10 +49,10 @@ const (
 
 // Errors of this package; errors.Is tells them apart.
 var (
-	ErrNoApplication = errors.New("uicc: the card has no such application")
-	ErrMalformed     = errors.New("uicc: the card's data is malformed")
-	ErrBusy          = errors.New("uicc: the card is busy with a toolkit command")
-	ErrNotFound      = errors.New("uicc: the card has no such file")
+	ErrNoApplication = errors.New("the card has no such application")
+	ErrMalformed     = errors.New("the card's data is malformed")
+	ErrBusy          = errors.New("the card is busy with a toolkit command")
+	ErrNotFound      = errors.New("the card has no such file")
 )
 
 // Card is a SIM that is used as one application. It is not safe for concurrent use.

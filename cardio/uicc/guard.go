@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNotAllowed marks a command that the guard did not send.
-var ErrNotAllowed = errors.New("uicc: this is not on the list of what may be done with a SIM")
+var ErrNotAllowed = errors.New("this is not on the list of what may be done with a SIM")
 
 // NotAllowedError says what was not sent. Match it with ErrNotAllowed too.
 type NotAllowedError struct {

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrValue marks a value that a file cannot hold.
-var ErrValue = errors.New("uicc: the file cannot hold this value")
+var ErrValue = errors.New("the file cannot hold this value")
 
 // swapped reads digits of which the low half of a byte comes first. Where F begins,
 // nothing but F follows.

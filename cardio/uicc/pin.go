@@ -19,12 +19,12 @@ const (
 
 // Errors of PINs. A wrong one is a *PINError.
 var (
-	ErrPINBlocked  = errors.New("uicc: the PIN is blocked")
-	ErrPINDisabled = errors.New("uicc: the PIN is disabled")
-	ErrNoPIN       = errors.New("uicc: the card has no such PIN")
-	ErrPINFormat   = errors.New("uicc: a PIN has 4 to 8 digits, an unblock key 8")
+	ErrPINBlocked  = errors.New("the PIN is blocked")
+	ErrPINDisabled = errors.New("the PIN is disabled")
+	ErrNoPIN       = errors.New("the card has no such PIN")
+	ErrPINFormat   = errors.New("a PIN has 4 to 8 digits, an unblock key 8")
 	// ErrLastTry says that a PIN was not sent because it might be the last try.
-	ErrLastTry = errors.New("uicc: this may be the last try, and it is not spent without being told to")
+	ErrLastTry = errors.New("this may be the last try, and it is not spent without being told to")
 )
 
 // PINError says that a PIN was wrong and how many tries are left; -1: the card does
@@ -35,10 +35,27 @@ type PINError struct {
 }
 
 func (e *PINError) Error() string {
-	if e.Left < 0 {
-		return fmt.Sprintf("uicc: PIN %02X is wrong", e.Reference)
+	said := pinName(e.Reference) + " is wrong"
+	switch {
+	case e.Left < 0:
+		return said
+	case e.Left == 1:
+		return said + ", 1 try is left"
 	}
-	return fmt.Sprintf("uicc: PIN %02X is wrong, %d tries are left", e.Reference, e.Left)
+	return fmt.Sprintf("%s, %d tries are left", said, e.Left)
+}
+
+// pinName is a reference as people call it (TS 102 221 table 9.3).
+func pinName(reference byte) string {
+	switch {
+	case reference == PIN1:
+		return "PIN1"
+	case reference == PIN2:
+		return "PIN2"
+	case reference >= ADM1 && reference < ADM1+5:
+		return fmt.Sprintf("the administrative key ADM%d", reference-ADM1+1)
+	}
+	return fmt.Sprintf("the PIN of reference %02X", reference)
 }
 
 const pinSize = 8
@@ -157,13 +174,13 @@ func (c *Card) gsmTries(ctx context.Context, reference byte) (int, error) {
 func pinError(reference byte, sw apdu.StatusWord, err error) error {
 	if n, ok := sw.Retries(); ok {
 		if n == 0 {
-			return fmt.Errorf("%w: %w", ErrPINBlocked, err)
+			return fmt.Errorf("%w (%s): %w", ErrPINBlocked, pinName(reference), err)
 		}
 		return &PINError{reference, n}
 	}
 	switch sw {
 	case apdu.SWAuthenticationMethodBlocked, swCHVBlocked:
-		return fmt.Errorf("%w: %w", ErrPINBlocked, err)
+		return fmt.Errorf("%w (%s): %w", ErrPINBlocked, pinName(reference), err)
 	case apdu.SWReferencedDataNotUsable, swCHVState:
 		return fmt.Errorf("%w: %w", ErrPINDisabled, err)
 	case apdu.SWReferencedDataNotFound, swCHVNone:
@@ -210,7 +227,12 @@ func (c *Card) mayTry(ctx context.Context, reference byte, last bool) error {
 	if c.app == SIM && n < 0 {
 		n = 1 // class A0 does not say, and it may be the last
 	}
-	return enough(n, last)
+	if err := enough(n, last); errors.Is(err, ErrPINBlocked) {
+		return fmt.Errorf("%w (%s)", err, pinName(reference))
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 // enough says whether a number of tries is enough to spend one; less than none is a PIN

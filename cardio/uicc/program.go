@@ -36,11 +36,11 @@ type Subscription struct {
 var (
 	// ErrOtherCard says that the card has another ICCID than the order's: nothing was
 	// written.
-	ErrOtherCard = errors.New("uicc: this is another SIM than the order's: nothing was written")
+	ErrOtherCard = errors.New("this is another SIM than the order's: nothing was written")
 	// ErrReadBack says that a file does not say what was written to it.
-	ErrReadBack = errors.New("uicc: the SIM does not hold what was written")
+	ErrReadBack = errors.New("the SIM does not hold what was written")
 	// ErrNotBlank says that a kind is not programmed.
-	ErrNotBlank = errors.New("uicc: SIMs of this kind are their operator's and are not programmed")
+	ErrNotBlank = errors.New("SIMs of this kind are their operator's and are not programmed")
 )
 
 // Programmed tells what was done.

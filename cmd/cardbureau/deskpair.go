@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/pcsc"
 	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/desk"
+	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/store"
 )
 
@@ -22,6 +24,16 @@ type deskPair struct {
 	ICCID     string `help:"Serial number of the SIM that belongs to the order, if it names one." name:"iccid"`
 	SIMPIN    bool   `help:"The SIM asks for its PIN1: a line of standard input, after the number." name:"sim-pin"`
 	Own       bool   `help:"The bureau has the SIM's keys and is its authentication centre."`
+
+	Within time.Duration `help:"How long the session may last at most, from the PIN to the record: 2s to 120s." default:"120s" placeholder:"120s"`
+}
+
+// Validate refuses a session that is too short or too long.
+func (c *deskPair) Validate() error {
+	if c.Within < pairing.MinLife || c.Within > pairing.Life {
+		return fmt.Errorf("--within: a session lasts %v to %v seconds", pairing.MinLife.Seconds(), pairing.Life.Seconds())
+	}
+	return nil
 }
 
 func (deskPair) Example() string {
@@ -82,10 +94,10 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 	p := &pairer{deskPair: c, bureau: b, visit: v, entry: &onePIN{PINEntry: entry}, pad: pad, both: both, actor: actor}
 	defer p.entry.forget()
 	out, err := p.pair(ctx, pc)
-	if out == nil && errors.Is(err, apdu.ErrInDoubt) {
-		err = fmt.Errorf("a card was taken out, or does not answer; nothing is paired: put both in and begin again: %w", err)
-	}
 	if err != nil {
+		if out == nil {
+			err = c.ended(err)
+		}
 		err = onCard(c.Number, err)
 	}
 	if out == nil {
@@ -103,6 +115,19 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 		err = errors.Join(err, failed)
 	}
 	return errors.Join(out.print(g), err)
+}
+
+// ended says of a session that was cut off what to do now.
+func (c deskPair) ended(err error) error {
+	switch {
+	case errors.Is(err, pairing.ErrSessionExpired), errors.Is(err, store.ErrSessionOver):
+		return fmt.Errorf("%w, which was %v seconds: nothing is paired, begin again", err, c.Within.Seconds())
+	case errors.Is(err, pairing.ErrRemoved):
+		return fmt.Errorf("%w: nothing is paired, put both in and begin again", err)
+	case errors.Is(err, apdu.ErrInDoubt):
+		return fmt.Errorf("a card was taken out, or does not answer; nothing is paired: put both in and begin again: %w", err)
+	}
+	return err
 }
 
 // twoReaders are identity card and SIM in their readers.

@@ -3,7 +3,6 @@ package main
 // A session with both chips at a desk.
 
 import (
-	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -12,8 +11,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"cardbureau/cardio/lds"
 	"cardbureau/cardio/pcsc"
@@ -57,18 +54,18 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if !ok {
 		return nil, errors.New("the card has no pairing key: it cannot be paired")
 	}
+	var want pairing.ICCID
+	if p.ICCID != "" {
+		var err error
+		if want, err = pairing.ParseICCID(p.ICCID); err != nil {
+			return nil, err
+		}
+	}
 	card, err := p.bureau.Store.CardByNumber(ctx, p.Number, "pair", p.actor)
 	if err != nil {
 		return nil, err
 	}
 	thumbprint, err := statement.Thumbprint(p.visit.ChipKey())
-	if err != nil {
-		return nil, err
-	}
-	if err := p.verify(ctx); err != nil { // the first line of standard input
-		return nil, err
-	}
-	sim, number, err := p.sim(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -83,21 +80,12 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 	if _, err := service.Sweep(ctx, p.actor); err != nil { // what a dead desk left; it stops no other pairing
 		fmt.Fprintln(os.Stderr, "cardbureau: pairings that are over:", err)
 	}
-	if err := p.visit.RoomForPairing(ctx); err != nil { // before anything is begun
-		return nil, err
-	}
-	var want pairing.ICCID
-	if p.ICCID != "" {
-		if want, err = pairing.ParseICCID(p.ICCID); err != nil {
-			return nil, err
-		}
-	}
 	terminal := make([]byte, 16) // a name drawn anew says nothing of a place
 	if _, err := rand.Read(terminal); err != nil {
 		return nil, err
 	}
 	session, err := pairing.NewSession(ctx, pairing.SessionRequest{
-		Terminal: hex.EncodeToString(terminal), IdentityReader: p.both.card.Reader(), SIMReader: p.both.sim.Reader(),
+		Terminal: hex.EncodeToString(terminal), IdentityReader: p.both.card.Reader(), SIMReader: p.both.sim.Reader(), Lasts: p.Within,
 	})
 	if err != nil {
 		return nil, err
@@ -108,6 +96,13 @@ func (p *pairer) pair(ctx context.Context, pc *pcsc.Context) (*paired, error) {
 		return nil, err
 	}
 	defer stop()
+	if log := logger(); log != nil {
+		log.Debug("session begins", "ends", session.Deadline())
+	}
+	sim, number, err := p.attended(session)
+	if err != nil {
+		return nil, err
+	}
 	holder, err := p.visit.Holder()
 	if err != nil {
 		return nil, err
@@ -146,11 +141,27 @@ func (p *pairer) write(ctx context.Context, _ []byte) error {
 	return err
 }
 
+// attended asks holder and SIM for what the session needs of them. It ends with the
+// session, also where nobody types.
+func (p *pairer) attended(session *pairing.Session) (sim pairing.SIM, number pairing.MSISDN, err error) {
+	ctx := session.Context()
+	if err = p.verify(ctx); err == nil { // the first line of standard input
+		sim, number, err = p.sim(ctx)
+	}
+	if err == nil {
+		err = p.visit.RoomForPairing(ctx) // before anything is begun
+	}
+	if over := session.Check(); errors.Is(over, pairing.ErrSessionExpired) || errors.Is(over, pairing.ErrRemoved) {
+		err = over // why nobody answered, or what makes the answers worthless
+	}
+	return sim, number, err
+}
+
 // sim opens the SIM, and asks for number and PIN1.
 func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	var number pairing.MSISDN
 	lines := p.lines()
-	text, err := lines.line("Number, +989…: ")
+	text, err := lines.line(ctx, "Number, +989…: ")
 	if err != nil {
 		return nil, number, err
 	}
@@ -167,7 +178,7 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	}
 	var pin []byte
 	if p.SIMPIN {
-		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
+		if pin, err = lines.line(ctx, "PIN1 of the SIM: "); err != nil {
 			return nil, number, fmt.Errorf("the SIM: %w", err)
 		}
 		defer clear(pin)
@@ -175,31 +186,12 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	switch err := pairing.UnlockSIM(ctx, card, pin); {
 	case errors.Is(err, pairing.ErrSIMPIN):
 		return nil, number, fmt.Errorf("%w: run the command again with --sim-pin, and give it after the number", err)
+	case errors.Is(err, uicc.ErrLastTry):
+		return nil, number, errors.New("the SIM has one try left for its PIN1, which this command never spends: the holder gives it in a telephone first")
 	case err != nil:
 		return nil, number, fmt.Errorf("the SIM: %w", err)
 	}
 	return pairing.CardSIM(card), number, nil
-}
-
-// asked are lines of standard input, or of a terminal that does not show them.
-type asked struct{ in *bufio.Reader }
-
-// lines goes on where the PIN was read.
-func (p *pairer) lines() *asked {
-	if l, ok := p.entry.PINEntry.(*linePINs); ok {
-		return &asked{l.in}
-	}
-	return &asked{bufio.NewReader(os.Stdin)}
-}
-
-func (a *asked) line(prompt string) ([]byte, error) {
-	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
-		fmt.Fprint(os.Stderr, prompt)
-		b, err := term.ReadPassword(fd)
-		fmt.Fprintln(os.Stderr)
-		return b, err
-	}
-	return (&linePINs{in: a.in}).line()
 }
 
 // chipHolder is the identity card as the pairing asks it to sign. The PIN that the

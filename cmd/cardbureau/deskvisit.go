@@ -2,11 +2,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,62 +185,6 @@ func openPad(ctx context.Context, conn cardConn) (*pinpad.Pad, error) {
 		return controls.Control(ctx, code, in, padPatience)
 	}, lds.HolderPIN)
 }
-
-// linePINs are lines of standard input.
-type linePINs struct{ in *bufio.Reader }
-
-func (l *linePINs) line() ([]byte, error) {
-	b, err := l.in.ReadBytes('\n')
-	if err != nil && (!errors.Is(err, io.EOF) || len(b) == 0) {
-		return nil, fmt.Errorf("standard input ended before the PIN: %w", err)
-	}
-	return bytes.TrimRight(b, "\r\n"), nil
-}
-
-// New is the next line.
-func (l *linePINs) New(context.Context) ([]byte, error) { return l.line() }
-
-// Current is the next line.
-func (l *linePINs) Current(context.Context) ([]byte, error) { return l.line() }
-
-// typedPINs are typed on a terminal, which does not show them.
-type typedPINs struct{}
-
-func (typedPINs) ask(prompt string) ([]byte, error) {
-	fd := int(os.Stdin.Fd())
-	if !term.IsTerminal(fd) {
-		return nil, &exitError{exitUsage, "a PIN is typed on a terminal; --pin - reads it from standard input"}
-	}
-	fmt.Fprint(os.Stderr, prompt)
-	pin, err := term.ReadPassword(fd)
-	fmt.Fprintln(os.Stderr)
-	return pin, err
-}
-
-// New asks twice, and again when the two differ.
-func (t typedPINs) New(context.Context) ([]byte, error) {
-	for range 3 {
-		first, err := t.ask("Holder: new PIN, 6 to 8 digits: ")
-		if err != nil {
-			return nil, err
-		}
-		second, err := t.ask("Holder: the same PIN again: ")
-		if err != nil {
-			return nil, err
-		}
-		same := bytes.Equal(first, second)
-		clear(second)
-		if same {
-			return first, nil
-		}
-		clear(first)
-		fmt.Fprintln(os.Stderr, "The two differ.")
-	}
-	return nil, errors.New("no PIN was set: three times the two entries differed")
-}
-
-// Current asks once.
-func (t typedPINs) Current(context.Context) ([]byte, error) { return t.ask("Holder: PIN: ") }
 
 // pinStep does a step with a pin-pad or with the keyboard.
 func (v *visited) pinStep(ctx context.Context, typed func(context.Context, desk.PINEntry) error) error {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"cardbureau/cardio/uicc"
 	"cardbureau/personalization/bureau"
 	"cardbureau/personalization/pairing"
@@ -92,12 +90,35 @@ func (c simRead) Run(ctx context.Context, g *globals) error {
 	if g.JSON {
 		return printJSON(r)
 	}
-	fmt.Printf("%s: %s %s", r.Reader, r.Application, r.ICCID)
-	if !r.CheckDigit {
-		fmt.Print(" (check digit differs)")
-	}
-	fmt.Printf(", tries %v, kinds %s\n", r.Tries, strings.Join(r.Kinds, ", "))
+	fmt.Println(r.said())
 	return nil
+}
+
+// said is the report on one line.
+func (r simReport) said() string {
+	parts := []string{fmt.Sprintf("%s: %s %s", r.Reader, r.Application, r.ICCID)}
+	if !r.CheckDigit {
+		parts[0] += " (check digit differs)"
+	}
+	for _, name := range []string{"pin1", "pin2", "adm1"} {
+		n, told := r.Tries[name]
+		switch {
+		case !told:
+		case n < 0:
+			parts = append(parts, strings.ToUpper(name)+" does not tell its tries")
+		case n == 0:
+			parts = append(parts, strings.ToUpper(name)+" blocked")
+		case n == 1:
+			parts = append(parts, strings.ToUpper(name)+" 1 try left")
+		default:
+			parts = append(parts, fmt.Sprintf("%s %d tries left", strings.ToUpper(name), n))
+		}
+	}
+	kinds := "no kind of the profiles has this answer to reset"
+	if len(r.Kinds) > 0 {
+		kinds = "answer to reset of " + strings.Join(r.Kinds, " or ")
+	}
+	return strings.Join(append(parts, kinds), "; ")
 }
 
 type simImport struct {
@@ -259,75 +280,4 @@ func (c simList) Run(ctx context.Context, g *globals) error {
 		fmt.Println("No SIM was paired with this card.")
 	}
 	return nil
-}
-
-// pairingFlags name a pairing and who does something about it.
-type pairingFlags struct {
-	Pairing  string `arg:"" help:"The pairing, as desk pair and sim list name it."`
-	Operator string `help:"The clerk, for the audit." default:"${user}"`
-}
-
-func (c pairingFlags) on(ctx context.Context, g *globals, done string, do func(*pairing.Service, uuid.UUID, store.Actor) error) error {
-	id, err := uuid.Parse(c.Pairing)
-	if err != nil {
-		return &exitError{exitUsage, fmt.Sprintf("%q is no pairing: cardbureau sim list names a card's", c.Pairing)}
-	}
-	return withPairing(ctx, g, c.Operator, func(b *bureau.Bureau, s *pairing.Service, a store.Actor) error {
-		if err := do(s, id, a); err != nil {
-			return fmt.Errorf("pairing %s: %w", id, err)
-		}
-		p, err := b.Store.PairingByID(ctx, id)
-		if err != nil {
-			return err
-		}
-		if g.JSON {
-			return printJSON(map[string]any{"pairing": id, "state": p.State})
-		}
-		fmt.Printf("Pairing %s: %s, now %s\n", id, done, p.State)
-		return nil
-	})
-}
-
-type simSuspend struct {
-	pairingFlags
-	Lift   bool       `help:"Put it back into service."`
-	Reason reasonWord `help:"Why, in one word: lost, holder-request, …" default:"holder-request"`
-}
-
-func (simSuspend) Example() string {
-	return "cardbureau sim suspend 0198c0de-7a11-7000-8000-000000000001 --reason lost --data /srv/bureau"
-}
-
-func (c simSuspend) Run(ctx context.Context, g *globals) error {
-	return c.on(ctx, g, "done", func(s *pairing.Service, id uuid.UUID, a store.Actor) error {
-		return s.Suspend(ctx, id, !c.Lift, string(c.Reason), a)
-	})
-}
-
-type simEnd struct {
-	pairingFlags
-	Reason reasonWord `help:"Why, in one word." default:"holder-request"`
-}
-
-func (simEnd) Example() string {
-	return "cardbureau sim end 0198c0de-7a11-7000-8000-000000000001 --reason swapped --data /srv/bureau"
-}
-
-func (c simEnd) Run(ctx context.Context, g *globals) error {
-	return c.on(ctx, g, "ended", func(s *pairing.Service, id uuid.UUID, a store.Actor) error {
-		return s.Revoke(ctx, id, string(c.Reason), a)
-	})
-}
-
-type simFinish struct{ pairingFlags }
-
-func (simFinish) Example() string {
-	return "cardbureau sim finish 0198c0de-7a11-7000-8000-000000000001 --data /srv/bureau"
-}
-
-func (c simFinish) Run(ctx context.Context, g *globals) error {
-	return c.on(ctx, g, "asked again", func(s *pairing.Service, id uuid.UUID, a store.Actor) error {
-		_, err := s.Continue(ctx, id, a)
-		return err
-	})
 }

@@ -41,7 +41,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return &exitError{exitUsage, err.Error()}
 	}
 	lines := &asked{bufio.NewReader(os.Stdin)}
-	line, err := lines.line("IMSI: ")
+	line, err := lines.line(ctx, "IMSI: ")
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
-	if line, err = lines.line("Administrative key: "); err != nil {
+	if line, err = lines.line(ctx, "Administrative key: "); err != nil {
 		return err
 	}
 	adm, err := uicc.ParseADM(strings.TrimSpace(string(line)))
@@ -60,7 +60,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	defer clear(adm)
 	var pin []byte
 	if c.PIN1 {
-		if pin, err = lines.line("PIN1 of the SIM: "); err != nil {
+		if pin, err = lines.line(ctx, "PIN1 of the SIM: "); err != nil {
 			return err
 		}
 		defer clear(pin)
@@ -99,6 +99,9 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return uicc.ErrOtherCard
 	}
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
+	if errors.Is(err, uicc.ErrLastTry) {
+		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which this command never spends: nothing was written; ask its vendor", conn.Reader())
+	}
 	if err != nil {
 		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
 	}
@@ -111,9 +114,9 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 
 // programmed says what was done to a blank.
 func programmed(p uicc.Programmed) string {
-	said := fmt.Sprintf("%d files written, %d were right; read back", p.Written, p.Right)
+	said := fmt.Sprintf("%s written, %d right before; read back", counted(p.Written, "file"), p.Right)
 	if p.Unread > 0 {
-		said = fmt.Sprintf("%d files written, %d were right; read back but for %d that the card lets nobody read", p.Written, p.Right, p.Unread)
+		said += fmt.Sprintf(" but for %d that the card lets nobody read", p.Unread)
 	}
 	if p.OTA == 0 {
 		return said + "; no keys over the air came for it: it keeps those that its vendor gave it"

@@ -20,6 +20,7 @@ import (
 	"cardbureau/personalization/image"
 	"cardbureau/personalization/line/rehearsal"
 	"cardbureau/personalization/record/sample"
+	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
 )
 
@@ -31,7 +32,8 @@ type virtualCommand struct {
 	Accounts virtualAccounts `cmd:"" help:"Print a test bank's message with accounts for the orders that wait."`
 	Put      virtualPut      `cmd:"" help:"Put a software card or SIM into one of the virtual readers that run, or take it out."`
 	SIMs     virtualSIMs     `cmd:"" name:"sims" help:"Make software SIMs of a simulated operator."`
-	Operator virtualOperator `cmd:"" help:"Have a simulated operator refuse, or sign a notice."`
+	SIM      virtualSIM      `cmd:"" name:"sim" help:"Put the counter of a software SIM out of step with its operator's."`
+	Operator virtualOperator `cmd:"" help:"Have a simulated operator refuse, forget or repeat itself, or sign a notice."`
 	Pay      virtualPay      `cmd:"" help:"Run a purchase with a software card against the bureau's API."`
 }
 
@@ -345,7 +347,10 @@ func (c virtualInsert) find(ctx context.Context, g *globals) (*image.Image, stri
 				return nil, c.Card, nil
 			}
 		}
-		return nil, "", fmt.Errorf("no issued card has the number, and no software card the serial number %q: %w", c.Card, err)
+		if errors.Is(err, store.ErrNotFound) {
+			err = explained{fmt.Sprintf("no issued card has the number, and no software card or SIM the name %q", c.Card), err}
+		}
+		return nil, "", err
 	}
 	im, err := image.Open(ctx, b.Vault, card.PersonID, vault.DataKey(card.Key), card.Image)
 	return im, card.Serial, err

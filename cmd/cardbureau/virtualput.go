@@ -30,11 +30,22 @@ func (c virtualPut) Run(ctx context.Context, g *globals) error {
 		return &exitError{exitUsage, fmt.Sprintf("there are %d virtual readers", len(r.Readers))}
 	}
 	reader := r.Readers[c.Slot-1]
+	control := rack.Client{Socket: reader.Control}
 	name := c.Card
-	if name != "" && !inRack(g.Data, name) {
+	in, err := slotOf(ctx, control, name)
+	if err != nil {
+		return err
+	}
+	if name != "" && in == 0 && !inRack(g.Data, name) {
 		if _, name, err = (virtualInsert{Card: c.Card}).find(ctx, g); err != nil {
 			return err
 		}
+		if in, err = slotOf(ctx, control, name); err != nil {
+			return err
+		}
+	}
+	if in != 0 && in != c.Slot {
+		return fmt.Errorf("%s is in reader %d: take it out first, with cardbureau virtual put --slot %[2]d", c.Card, in)
 	}
 	if err := pcsc.UseSocket(r.Socket); err != nil {
 		return err
@@ -44,7 +55,6 @@ func (c virtualPut) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer pc.Close()
-	control := rack.Client{Socket: reader.Control}
 	_, _ = control.Do(ctx, rack.Request{Op: "remove", Slot: c.Slot - 1})
 	if err := pc.WaitRemoved(ctx, reader.Name); err != nil || name == "" {
 		return err
@@ -60,6 +70,20 @@ func (c virtualPut) Run(ctx context.Context, g *globals) error {
 	}
 	fmt.Printf("%s is in %s\n", c.Card, reader.Name)
 	return nil
+}
+
+// slotOf is the reader, counted from 1, that has a card; 0: none.
+func slotOf(ctx context.Context, control rack.Client, name string) (int, error) {
+	a, err := control.Do(ctx, rack.Request{Op: "status"})
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range a.Slots {
+		if name != "" && s.Card == name {
+			return s.Slot + 1, nil
+		}
+	}
+	return 0, nil
 }
 
 // inRack reports whether a bin has a software card of a name.

@@ -124,8 +124,9 @@ type virtualOperator struct {
 	Network string `arg:"" help:"Simulated operator: 43211 or 43235."`
 	Refuse  string `help:"Refuse to put subscriptions into service, with this code; none: do so again." placeholder:"CODE"`
 	Forget  string `help:"Forget the counter of a SIM, by its ICCID, as a centre does that was restored from an old copy: the SIM will want a resynchronization." placeholder:"ICCID"`
+	Replay  string `help:"Give the last challenge of a SIM, by its ICCID, once more at the next pairing, as someone who recorded it would." placeholder:"ICCID"`
 	Notice  string `help:"Print a signed notice about a pairing." placeholder:"PAIRING"`
-	Event   string `help:"What the notice says: activated, refused, suspended, resumed, swap, swap-stopped, closed." default:"suspended"`
+	Event   string `help:"What the notice says: activated, refused, suspended, resumed, swap, swap-stopped, closed." enum:"activated,refused,suspended,resumed,swap,swap-stopped,closed" default:"suspended"`
 }
 
 func (virtualOperator) Example() string {
@@ -145,12 +146,15 @@ func (c virtualOperator) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	if c.Forget != "" {
-		iccid, err := pairing.ParseICCID(c.Forget)
+	for digits, do := range map[string]func(pairing.ICCID) error{c.Forget: company.Forget, c.Replay: company.Replay} {
+		if digits == "" {
+			continue
+		}
+		iccid, err := pairing.ParseICCID(digits)
 		if err != nil {
 			return &exitError{exitUsage, err.Error()}
 		}
-		return company.Forget(iccid)
+		return do(iccid)
 	}
 	if c.Notice == "" {
 		return company.Refuse(c.Refuse)

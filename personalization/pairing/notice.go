@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -72,6 +73,15 @@ var events = map[string]struct {
 	EventSwap:        {[]lifecycle.State{lifecycle.Active, lifecycle.Suspended}, lifecycle.SwapPending, "operator"},
 	EventSwapStopped: {[]lifecycle.State{lifecycle.SwapPending}, lifecycle.Active, "operator"},
 	EventClosed:      {[]lifecycle.State{lifecycle.OperatorPending, lifecycle.Active, lifecycle.Suspended, lifecycle.SwapPending}, lifecycle.Revoked, "operator-closed"},
+}
+
+// Events lists the events of notices, sorted.
+func Events() []string { return slices.Sorted(maps.Keys(events)) }
+
+// IsEvent reports whether a notice can have an event.
+func IsEvent(event string) bool {
+	_, known := events[event]
+	return known
 }
 
 // NoticeAnswer is what became of a notice.

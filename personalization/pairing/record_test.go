@@ -309,7 +309,16 @@ func TestSession(t *testing.T) {
 	if err := s.use(); !errors.Is(err, ErrSessionExpired) {
 		t.Errorf("expired: %v", err)
 	}
-	for _, bad := range []SessionRequest{{}, {Terminal: "x", IdentityReader: "a", SIMReader: "a"}, {Terminal: strings.Repeat("x", 129), IdentityReader: "a", SIMReader: "b"}} {
+	short := begin()
+	r.Lasts = 10 * time.Second
+	if got := begin().Deadline().Sub(now); got != r.Lasts || short.Deadline().Sub(now) != Life {
+		t.Errorf("a session of 10 s lasts %v", got)
+	}
+	r.Lasts = 0
+	for _, bad := range []SessionRequest{
+		{Terminal: "x", IdentityReader: "a", SIMReader: "b", Lasts: Life + 1}, {Terminal: "x", IdentityReader: "a", SIMReader: "b", Lasts: MinLife - 1},
+		{}, {Terminal: "x", IdentityReader: "a", SIMReader: "a"}, {Terminal: strings.Repeat("x", 129), IdentityReader: "a", SIMReader: "b"},
+	} {
 		if _, err := NewSession(t.Context(), bad); err == nil {
 			t.Errorf("%+v began a session", bad)
 		}

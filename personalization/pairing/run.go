@@ -90,6 +90,9 @@ func (s *Service) Run(ctx context.Context, r Request) (out Result, err error) {
 	}
 	if out.State == lifecycle.Active && r.Write != nil {
 		out.WriteError = r.Write(attended, out.Record)
+		if over := r.Session.Check(); out.WriteError != nil && over != nil {
+			out.WriteError = over // why the card was not written
+		}
 	}
 	return out, nil
 }
@@ -162,7 +165,11 @@ func (p *pending) prove(ctx context.Context, out *Result) error {
 	if err != nil {
 		return err
 	}
-	if again, err := p.r.SIM.ICCID(ctx); err != nil || again != p.sub.ICCID {
+	again, err := p.r.SIM.ICCID(ctx)
+	switch {
+	case errors.Is(err, apdu.ErrInDoubt):
+		return fmt.Errorf("read the SIM's serial number again: %w", err)
+	case err != nil || again != p.sub.ICCID:
 		return fmt.Errorf("%w: the SIM was exchanged during the session", ErrWrongSIM)
 	}
 	claims, evidence, err := p.state(id, out.Salt, signature, challenge, resynced)

@@ -14,12 +14,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// Life is how long a session lasts.
-const Life = 120 * time.Second
+// Life is how long a session lasts at most, and where nobody says less. MinLife is the
+// least that may be asked for.
+const (
+	Life    = 120 * time.Second
+	MinLife = 2 * time.Second
+)
 
 // Errors of a session, which is then over for good: pair again with a new one.
 var (
-	ErrSessionExpired = errors.New("the pairing session's 120 seconds are over")
+	ErrSessionExpired = errors.New("the pairing session's time is over")
 	ErrRemoved        = errors.New("a card was taken out of its reader during pairing")
 	ErrSessionUsed    = errors.New("a pairing session serves once")
 	errFinished       = errors.New("the pairing session is finished")
@@ -37,6 +41,7 @@ type Session struct {
 	Started        time.Time
 	IdentityReader string
 	SIMReader      string
+	lasts          time.Duration
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -52,15 +57,22 @@ type SessionRequest struct {
 	Terminal       string
 	IdentityReader string
 	SIMReader      string
+	Lasts          time.Duration    // MinLife to Life; 0: Life
 	Random         io.Reader        // of the token where one gives it; nil: crypto/rand
 	Now            func() time.Time // nil: time.Now
 }
 
-// NewSession begins a session: from now on it lasts Life, or until ctx ends, or a
-// card is removed.
+// NewSession begins a session: from now on it lasts as long as r says, or until ctx
+// ends, or a card is removed.
 func NewSession(ctx context.Context, r SessionRequest) (*Session, error) {
 	if r.Terminal == "" || len(r.Terminal) > 128 || r.IdentityReader == "" || r.SIMReader == "" || r.IdentityReader == r.SIMReader {
 		return nil, errors.New("a pairing session needs a terminal's name of at most 128 bytes and two different readers")
+	}
+	if r.Lasts == 0 {
+		r.Lasts = Life
+	}
+	if r.Lasts < MinLife || r.Lasts > Life {
+		return nil, fmt.Errorf("a pairing session lasts %v to %v", MinLife, Life)
 	}
 	if r.Random == nil {
 		r.Random = rand.Reader
@@ -68,7 +80,7 @@ func NewSession(ctx context.Context, r SessionRequest) (*Session, error) {
 	if r.Now == nil {
 		r.Now = time.Now
 	}
-	s := &Session{Terminal: r.Terminal, IdentityReader: r.IdentityReader, SIMReader: r.SIMReader, Started: r.Now(), now: r.Now}
+	s := &Session{Terminal: r.Terminal, IdentityReader: r.IdentityReader, SIMReader: r.SIMReader, lasts: r.Lasts, Started: r.Now(), now: r.Now}
 	var err error
 	if s.ID, err = uuid.NewRandomFromReader(r.Random); err != nil {
 		return nil, fmt.Errorf("draw a session's name: %w", err)
@@ -77,7 +89,7 @@ func NewSession(ctx context.Context, r SessionRequest) (*Session, error) {
 		return nil, fmt.Errorf("draw a session's nonce: %w", err)
 	}
 	ctx, s.cancel = context.WithCancelCause(ctx)
-	s.ctx, s.timer = context.WithTimeoutCause(ctx, Life, ErrSessionExpired)
+	s.ctx, s.timer = context.WithTimeoutCause(ctx, r.Lasts, ErrSessionExpired)
 	return s, nil
 }
 
@@ -100,7 +112,7 @@ func (s *Session) Close() {
 func (s *Session) Context() context.Context { return s.ctx }
 
 // Deadline is when the session ends.
-func (s *Session) Deadline() time.Time { return s.Started.Add(Life) }
+func (s *Session) Deadline() time.Time { return s.Started.Add(s.lasts) }
 
 // Check is nil while the session lasts. It also asks the clock on the wall, which a
 // machine that slept has not lost.

@@ -15,6 +15,8 @@ const (
 	atAge   = 8
 	atArray = 14
 	places  = 32
+
+	usualDelta = 1 << 28 // TS 33.102 annex C.3.2
 )
 
 func put48(b []byte, v uint64) {

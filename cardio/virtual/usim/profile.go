@@ -128,7 +128,7 @@ func (p Profile) defaults() Profile {
 		p.INDBits = 5
 	}
 	if p.Delta == 0 {
-		p.Delta = 1 << 28
+		p.Delta = usualDelta
 	}
 	if p.ATR == nil {
 		p.ATR = DefaultATR

@@ -3,8 +3,11 @@ package endtoend
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -15,6 +18,7 @@ import (
 	"cardbureau/personalization/pairing"
 	"cardbureau/personalization/pairing/lifecycle"
 	"cardbureau/personalization/statement"
+	"cardbureau/personalization/store"
 	"cardbureau/personalization/vault"
 )
 
@@ -23,79 +27,71 @@ import (
 // at a desk. Each ends with a sentence and leaves no half pairing. Then everything is
 // searched for what no place may hold. Free to hold it are the software chips and the
 // simulated operators (virtual/operators: a company knows its lines).
-//
-// What a desk cannot provoke from outside is tested in personalization/pairing: a
-// vector of another session, a second resynchronization.
 func TestPairing(t *testing.T) {
+	t.Parallel() // it mostly waits for readers and clocks
 	o := newOffice(t, 3)
 	sold, foreign := o.sims(mci, 5), o.sims(irancell, 1)
-	a, b, c := o.holders[0], o.holders[1], o.holders[2]
+	a, b := o.holders[0], o.holders[1]
 	o.put(map[int]string{0: a.serial, 1: sold[0].SIM, 2: b.serial})
 	o.activate(a, 0)
 	o.activate(b, 2)
 	o.alive(0)
+	at := desks{office: o, spare: sold[1], foreign: foreign[0]}
 
 	// As it should be, with a trace of each chip.
 	card, chip := o.trace("card"), o.trace("sim")+"2"
+	from := o.apdus(1)
 	first := o.paired(o.pair(attempt{holder: a, number: sold[0].Number, more: []string{"--trace", card, "--sim-trace", chip}}))
+	at.steps = o.steps(chip, o.apdus(1)-from)
 	o.alive(1)
 	if first.Resynced {
 		t.Error("a new SIM was resynchronized")
 	}
 	o.traced(card, chip)
 
-	// A SIM that is paired, with another's card.
+	o.repeated(first, sold[0])
+
 	o.put(map[int]string{1: "", 3: sold[0].SIM})
-	o.refused(o.pair(attempt{holder: b, number: sold[1].Number, desk: 1}), "SIM", 1)
-
-	// What is wrong with the holder's side.
-	o.put(map[int]string{1: sold[1].SIM})
-	o.refused(o.pair(attempt{holder: a, pin: "000001", number: sold[1].Number}), "(pin)", 1)
-	o.refused(o.pair(attempt{holder: b, number: sold[1].Number}), "(other-card)", 1) // a's card is in the reader
-	o.refused(o.pair(attempt{holder: c, number: sold[1].Number}), "its state", 1)    // not handed over
-
-	// What is wrong with the SIM's side.
-	o.refused(o.pair(attempt{holder: a, number: "+989129999999"}), pairing.ErrPrefix.Error(), 1)
-	o.refused(o.pair(attempt{holder: a, number: sold[0].Number}), "", 1) // the number of another SIM
-	o.refused(o.pair(attempt{holder: a, number: sold[1].Number, more: []string{"--iccid", sold[2].SIM}}), pairing.ErrWrongSIM.Error(), 1)
-	o.put(map[int]string{3: foreign[0].SIM})
-	o.refused(o.pair(attempt{holder: b, number: sold[2].Number, desk: 1}), pairing.ErrWrongSIM.Error(), 1)
-
-	// The operator refuses; then it does not, and has forgotten the SIM's counter.
-	o.must(0, "virtual", "operator", mci, "--refuse", "no-contract")
-	o.refused(o.pair(attempt{holder: a, number: sold[1].Number}), "no-contract", 1)
-	o.reason("operator-refused")
-	o.must(0, "virtual", "operator", mci)
-	if p := o.start("virtual", "operator", mci, "--forget", sold[1].SIM); p.wait() != 0 {
-		t.Fatal(p.stderr.String())
+	o.sub("SIM of another holder", func() {
+		o.ends(attempt{holder: b, number: sold[0].Number, desk: 1}, store.ErrSIMPaired.Error(), "")
+	})
+	o.put(map[int]string{1: sold[1].SIM, 3: ""})
+	for _, e := range []struct {
+		name string
+		ends func()
+	}{
+		{"wrong PIN", at.wrongPIN}, {"blocked PIN", at.blockedPIN}, {"wrong SIM", at.wrongSIM}, {"swapped card", at.swapped},
+		{"pulled card", at.pulled}, {"replayed vector", at.replayed}, {"expired session", at.expired}, {"operator refusal", at.refused},
+		{"dead desk", at.dead},
+	} {
+		o.sub(e.name, e.ends)
 	}
-	second := o.paired(o.pair(attempt{holder: a, number: sold[1].Number, more: []string{"--iccid", sold[1].SIM}}))
-	o.alive(2)
-	if !second.Resynced {
-		t.Error("the counter that was forgotten was not brought in line")
-	}
-	// A SIM that is paired is refused before the card signs, with the records of two
-	// SIMs on the card, as it is in what follows.
-	before := o.apdus(0)
-	o.refused(o.pair(attempt{holder: a, number: sold[2].Number}), "", 2)
-	signature := o.apdus(0) - before + 1
-	o.torn(sold[2], signature)
-	third := o.race(sold[2], signature)
-
-	// A fourth SIM.
-	o.put(map[int]string{1: sold[4].SIM})
-	o.refused(o.pair(attempt{holder: a, number: sold[4].Number}), "", 3)
-	// A PIN that is blocked, and one that is new.
-	o.blocked(sold[4])
-
+	var second, third pair
+	o.sub("SQN out of window", func() { second = at.outOfStep(sold[2]) })
+	o.sub("operator that answers late", func() { third = at.late(sold[3]) })
+	o.sub("fourth SIM", func() {
+		o.put(map[int]string{1: sold[4].SIM})
+		o.ends(attempt{holder: a, number: sold[4].Number}, "no place for one more", "")
+	})
+	o.sub("desks racing for one ICCID", func() { at.race(sold[4]) })
+	var blanks []blank
+	var own []pair
+	o.sub("delegated blanks", func() { blanks, own = at.blanks() })
+	o.put(map[int]string{0: a.serial})
 	o.rewritten(a, third)
 
 	o.put(map[int]string{0: "", 1: "", 2: "", 3: ""})
 	keys := o.subscribers(append(sold, foreign...))
-	o.verify(a, third, sold[2], keys)
-	o.verify(a, second, sold[1], keys)
+	o.verify(a, third, sold[3], keys)
+	o.verify(a, second, sold[2], keys)
 	o.verify(a, first, sold[0], keys)
-	o.found(sold[0])
+	o.unpaired(keys, sold[1])
+	o.unpaired(keys, sold[4])
+	for i, b := range blanks {
+		keys[b.SIM] = b.subscriber
+		o.verify(o.holders[2], own[i], b.sim, keys)
+	}
+	o.found(sold[0], blanks[0].ota["KIC1"])
 }
 
 // traced holds the traces of a pairing to having something in them, and to which
@@ -118,31 +114,31 @@ func (o *office) traced(card, chip string) {
 	}
 }
 
-// torn takes the SIM out in the middle of a session, has one go on for too long, and
-// kills a desk.
-func (o *office) torn(s sim, signature int) {
+// repeated gives commands about a pairing twice, or where they have nothing to do.
+func (o *office) repeated(m pair, s sim) {
 	o.t.Helper()
-	a := attempt{holder: o.holders[0], number: s.Number}
-	o.put(map[int]string{1: s.SIM})
-	p := o.held(a, signature)
-	o.put(map[int]string{1: ""})
-	o.goOn()
-	o.refused(p, pairing.ErrRemoved.Error(), 2)
-	o.reason("card-removed")
-
-	o.put(map[int]string{1: s.SIM})
-	p = o.held(a, signature)
-	o.later()
-	o.goOn()
-	o.refused(p, "", 2)
-	o.reason("session-expired")
-
-	p = o.held(a, signature)
-	p.kill()
-	o.keepTyped(p)
-	o.goOn()
-	o.put(map[int]string{0: "", 1: ""})
-	o.later() // until then the SIM is another desk's
+	for _, c := range []struct {
+		status int
+		says   string
+		args   []string
+	}{
+		{0, "it waits for no operator, and is active: nobody was asked", []string{"sim", "finish", m.Pairing}},
+		{0, "out of service; it is suspended", []string{"sim", "suspend", m.Pairing, "--reason", "lost"}},
+		{0, "this was done before; it is suspended", []string{"sim", "suspend", m.Pairing}},
+		{0, "back in service; it is active", []string{"sim", "suspend", m.Pairing, "--lift"}},
+		{1, "no pairing has the identifier", []string{"sim", "end", "0198c0de-7a11-7000-8000-000000000001"}},
+		{2, "is no pairing", []string{"sim", "end", "first"}},
+		{2, "must be one of", []string{"virtual", "operator", mci, "--notice", m.Pairing, "--event", "nonsense"}},
+		{1, "is in reader 2: take it out first", []string{"virtual", "put", s.SIM, "--slot", "4"}},
+		{1, "no software card or SIM the name", []string{"virtual", "put", "8998110000000000988", "--slot", "4"}},
+		{1, "lies outside the readers", []string{"virtual", "sim", s.SIM}},
+	} {
+		p := o.start(c.args...)
+		status := p.wait()
+		if out := p.stdout.String() + p.stderr.String(); status != c.status || !strings.Contains(out, c.says) {
+			o.t.Errorf("%s ended with %d, want %d and %q: %s", p.name, status, c.status, c.says, out)
+		}
+	}
 }
 
 // rewritten has the records of a card written again, all of them and by the name of one,
@@ -165,62 +161,6 @@ func (o *office) rewritten(h holder, m pair) {
 		o.t.Errorf("another card's pairing: %d, %s", status, p.stderr.String())
 	}
 	o.keepTyped(p)
-}
-
-// later makes sessions older than they may become.
-func (o *office) later() {
-	o.t.Helper()
-	if _, err := o.db.conn.Exec(o.t.Context(), "UPDATE pairing SET session_ends = now() - interval '1 second' WHERE state = 'personalized'"); err != nil {
-		o.t.Fatal(err)
-	}
-}
-
-// race has two desks pair one ICCID at the same moment: a SIM, and a copy of it.
-func (o *office) race(s sim, signature int) pair {
-	o.t.Helper()
-	a, b := o.holders[0], o.holders[1]
-	o.put(map[int]string{1: ""})
-	bin := filepath.Join(o.dir, "virtual", "sims")
-	text, err := os.ReadFile(filepath.Join(bin, s.SIM+".card"))
-	if err == nil {
-		err = os.WriteFile(filepath.Join(bin, "copy.card"), text, 0o600)
-	}
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	o.put(map[int]string{0: a.serial, 1: s.SIM, 2: b.serial, 3: "copy"})
-	one := o.held(attempt{holder: a, number: s.Number}, signature)
-	two := o.pair(attempt{holder: b, number: s.Number, desk: 1})
-	status := two.wait()
-	o.keepTyped(two)
-	if status != 1 {
-		o.t.Errorf("the second desk ended with %d\n%s", status, two.stderr.String())
-	}
-	o.goOn()
-	m := o.paired(one)
-	o.alive(3)
-	o.put(map[int]string{3: ""})
-	return m
-}
-
-// blocked uses the PIN of the second holder up.
-func (o *office) blocked(s sim) {
-	o.t.Helper()
-	b := o.holders[1]
-	o.put(map[int]string{1: "", 3: s.SIM})
-	for range 3 {
-		o.refused(o.pair(attempt{holder: b, pin: "000001", number: s.Number, desk: 1}), "(pin)", 3)
-	}
-	o.refused(o.pair(attempt{holder: b, number: s.Number, desk: 1}), "the PIN is blocked", 3)
-	o.needles.number("PIN that was", b.pin) // 620485
-	o.holders[1].pin = "861357"
-	b = o.holders[1]
-	p := o.typing(b.pin+"\n", append([]string{"desk", "unblock-pin", b.number, "--reader", o.readers[2], "--trace", o.trace("unblock")}, visit...)...)
-	if _, status := o.finish(p); status != 0 {
-		o.t.Fatal(p.stderr.String())
-	}
-	o.paired(o.pair(attempt{holder: b, number: s.Number, desk: 1}))
-	o.alive(4)
 }
 
 // verify checks a pairing's record as someone does who has the public keys and the
@@ -302,25 +242,50 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 	if err != nil || transcript.Resynced != m.Resynced {
 		t.Fatalf("evidence: %v", err)
 	}
-	k := keys[s.SIM]
-	algorithm, err := aka.NewMilenage(k.k, k.opc)
+	algorithm, err := keys[s.SIM].algorithm()
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := algorithm.F2345([16]byte(transcript.RAND))
+	o.answered(algorithm, [16]byte(transcript.RAND))
+}
+
+// answered makes needles of what a SIM answers to a challenge.
+func (o *office) answered(a aka.Algorithm, challenge [16]byte) {
+	answer := a.F2345(challenge)
 	o.needles.value("RES", answer.RES)
 	o.needles.value("CK", answer.CK)
 	o.needles.value("IK", answer.IK)
 }
 
+// unpaired makes needles of the answers of SIMs whose last pairing came to nothing: the
+// operator knows what it asked.
+func (o *office) unpaired(keys map[string]subscriber, s sim) {
+	o.t.Helper()
+	text, err := os.ReadFile(filepath.Join(o.dir, "virtual", "operators", mci+".json"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	var company struct {
+		Last map[string]struct{ RAND []byte }
+	}
+	if err := json.Unmarshal(text, &company); err != nil || len(company.Last[s.SIM].RAND) != 16 {
+		o.t.Fatalf("the operator has no challenge of the SIM: %v", err)
+	}
+	algorithm, err := keys[s.SIM].algorithm()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.answered(algorithm, [16]byte(company.Last[s.SIM].RAND))
+}
+
 // found searches everything, and then for what was planted.
-func (o *office) found(s sim) {
+func (o *office) found(s sim, kic []byte) {
 	t := o.t
 	for _, h := range o.holders {
 		o.needles.number("PIN that was typed", h.pin)
 	}
 	o.chips(len(o.holders))
-	for _, kind := range []string{"K", "OPc", "RES", "CK", "IK", "PIN that was typed", "PIN that was", "transport PIN"} {
+	for _, kind := range []string{"K", "OPc", "TOPc", "KIC", "KID", "KIK", "ADM", "RES", "CK", "IK", "PIN that was typed", "PIN that was", "transport PIN"} {
 		if !o.needles.kinds[kind] {
 			t.Errorf("no %s is searched for", kind)
 		}
@@ -328,8 +293,8 @@ func (o *office) found(s sim) {
 	for _, f := range o.everything(o.db) {
 		t.Errorf("found: %s", f)
 	}
-	planted := o.needles.search([]byte("pin=620485; msisdn=0" + s.Number[3:] + ";"))
-	if len(planted) != 2 {
+	planted := o.needles.search(fmt.Appendf(nil, "pin=620485; msisdn=0%s; key=%x; adm=88888888", s.Number[3:], kic))
+	if len(planted) != 4 {
 		t.Errorf("planted, found: %q", planted)
 	}
 }

@@ -29,6 +29,7 @@ type process struct {
 	stderr output
 	done   chan struct{}
 	status int // exit status once done; -1 when a signal ended it
+	begun  time.Time
 }
 
 // output collects what a process prints.
@@ -75,6 +76,7 @@ func launchTyped(t testing.TB, env []string, typed io.Reader, name string, args 
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	// A grandchild that keeps the pipes open must not keep the test waiting.
 	p.cmd.WaitDelay = 5 * time.Second
+	p.begun = time.Now()
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()

@@ -27,6 +27,7 @@ import (
 // names, numbers, photos, keys and PINs of every person and card. Free to hold
 // them are only the records' own files, the software chips and the token.
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, 12, "CARDBUREAU_LOG=debug")
 	s := &secrets{house: h, t: t, needles: newNeedles()}
 	good, bad := s.signed()

@@ -65,13 +65,28 @@ func Companies(folder string) (map[string]*Company, error) {
 
 // saved is the file.
 type saved struct {
-	Seed     []byte                  `json:"seed"`
-	Signing  []byte                  `json:"signing"`
-	Next     int                     `json:"next"`
-	Sequence int64                   `json:"sequence"`
-	Refusal  string                  `json:"refusal,omitempty"`
-	SQN      map[string]uint64       `json:"sqn"`
-	Lines    map[uuid.UUID]savedLine `json:"lines"`
+	Seed     []byte            `json:"seed"`
+	Signing  []byte            `json:"signing"`
+	Next     int               `json:"next"`
+	Sequence int64             `json:"sequence"`
+	Refusal  string            `json:"refusal,omitempty"`
+	SQN      map[string]uint64 `json:"sqn"`
+	// Last is each SIM's last challenge; Replay, whose is given once more.
+	Last   map[string]challenge    `json:"last,omitempty"`
+	Replay string                  `json:"replay,omitempty"`
+	Lines  map[uuid.UUID]savedLine `json:"lines"`
+}
+
+// challenge is a challenge as the file has it. None of it is secret.
+type challenge struct {
+	RAND []byte `json:"rand"`
+	AUTN []byte `json:"autn"`
+	Seed []byte `json:"seed"`
+}
+
+func (c challenge) restored() (out pairing.Challenge, ok bool) {
+	ok = copy(out.RAND[:], c.RAND) == len(out.RAND) && copy(out.AUTN[:], c.AUTN) == len(out.AUTN) && copy(out.Seed[:], c.Seed) == len(out.Seed)
+	return out, ok
 }
 
 type savedLine struct {
@@ -132,6 +147,14 @@ func (o *Operator) load(raw []byte) error {
 		}
 		o.sims[sim.ICCID.Digits()].sqn = aka.SQN(s.SQN[sim.ICCID.Digits()])
 	}
+	o.replay = s.Replay
+	for iccid, c := range s.Last {
+		last, ok := c.restored()
+		if !ok {
+			return errors.New("its file has a challenge of another length")
+		}
+		o.last[iccid] = last
+	}
 	for id, l := range s.Lines {
 		iccid, err1 := pairing.ParseICCID(l.ICCID)
 		msisdn, err2 := pairing.ParseMSISDN(l.MSISDN)
@@ -156,7 +179,10 @@ func (o *Operator) save() ([]byte, error) {
 	}
 	s := saved{
 		Seed: o.seed, Signing: key, Next: o.next, Sequence: o.sequence, Refusal: o.refusal,
-		SQN: map[string]uint64{}, Lines: map[uuid.UUID]savedLine{},
+		SQN: map[string]uint64{}, Lines: map[uuid.UUID]savedLine{}, Last: map[string]challenge{}, Replay: o.replay,
+	}
+	for iccid, c := range o.last {
+		s.Last[iccid] = challenge{c.RAND[:], c.AUTN[:], c.Seed[:]}
 	}
 	for iccid, k := range o.sims {
 		s.SQN[iccid] = uint64(k.sqn)
@@ -192,6 +218,11 @@ func (c *Company) Forget(iccid pairing.ICCID) error {
 		o.Forget(iccid)
 		return nil
 	})
+}
+
+// Replay has the company give a SIM's last challenge once more (Operator.Replay).
+func (c *Company) Replay(iccid pairing.ICCID) error {
+	return c.do(func(o *Operator) error { return o.Replay(iccid) })
 }
 
 // Network is the company for a pairing.Service.

@@ -63,6 +63,8 @@ type Operator struct {
 	later    bool
 	silent   error
 	sequence int64
+	last     map[string]pairing.Challenge // by ICCID
+	replay   string                       // ICCID
 }
 
 type subscriber struct {
@@ -101,7 +103,7 @@ func New(code string, now func() time.Time) (*Operator, error) {
 	if _, err := rand.Read(seed); err != nil {
 		return nil, err
 	}
-	return &Operator{Code: code, now: now, seed: seed, signing: key, kid: "notices-" + code, sims: map[string]*subscriber{}, lines: map[uuid.UUID]*line{}}, nil
+	return &Operator{Code: code, now: now, seed: seed, signing: key, kid: "notices-" + code, sims: map[string]*subscriber{}, lines: map[uuid.UUID]*line{}, last: map[string]pairing.Challenge{}}, nil
 }
 
 // Plan is a plan of operators for development, in force for a year, which nobody
@@ -166,6 +168,18 @@ func (o *Operator) Silent(err error) { o.set(func() { o.silent = err }) }
 // restored from an old copy: the SIM will want a resynchronization.
 func (o *Operator) Forget(iccid pairing.ICCID) {
 	o.set(func() { o.sims[iccid.Digits()].sqn = 0 })
+}
+
+// Replay has the company give the last challenge of a SIM once more, for whatever
+// session asks next, as someone who recorded it would. It is an error if there is none.
+func (o *Operator) Replay(iccid pairing.ICCID) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, ok := o.last[iccid.Digits()]; !ok {
+		return errors.New("the company has challenged no such SIM")
+	}
+	o.replay = iccid.Digits()
+	return nil
 }
 
 func (o *Operator) set(f func()) {
@@ -289,6 +303,10 @@ func (o *Operator) Challenge(_ context.Context, r pairing.ChallengeRequest) (c p
 		return c, err
 	}
 	defer a.Zero()
+	if o.replay == r.ICCID.Digits() {
+		o.replay = ""
+		return o.last[r.ICCID.Digits()], nil
+	}
 	next, err := k.scheme.Next(k.sqn)
 	if err != nil {
 		return c, err
@@ -315,6 +333,7 @@ func (o *Operator) Challenge(_ context.Context, r pairing.ChallengeRequest) (c p
 	}
 	defer v.Zero()
 	k.sqn, c.AUTN = next, v.AUTN
+	o.last[r.ICCID.Digits()] = c
 	return c, nil
 }
 
@@ -345,42 +364,4 @@ func (o *Operator) algorithm(r pairing.ChallengeRequest) (*subscriber, aka.Algor
 	}
 	a, err := aka.NewMilenage(k.sim.K, k.sim.OPc)
 	return k, a, err
-}
-
-// Notice signs a notice of an event (pairing.EventActivated and so on), and does at
-// the company what it says.
-func (o *Operator) Notice(id uuid.UUID, event string) ([]byte, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.sequence++
-	states := map[string]string{pairing.EventActivated: "active", pairing.EventResumed: "active", pairing.EventSuspended: "suspended", pairing.EventRefused: "released", pairing.EventClosed: "released"}
-	if l, state := o.lines[id], states[event]; l != nil && state != "" {
-		l.state = state
-	}
-	return o.sign(pairing.Notice{ID: uuid.NewString(), IssuedAt: o.now().Unix(), Operator: o.Code, Pairing: id, Sequence: o.sequence, Event: event})
-}
-
-// Sign signs a notice as it is.
-func (o *Operator) Sign(n pairing.Notice) ([]byte, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.sign(n)
-}
-
-func (o *Operator) sign(n pairing.Notice) ([]byte, error) {
-	body, err := json.Marshal(n)
-	if err != nil {
-		return nil, err
-	}
-	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: o.signing, KeyID: o.kid}}
-	signer, err := jose.NewSigner(key, (&jose.SignerOptions{}).WithType(pairing.NoticeType))
-	if err != nil {
-		return nil, err
-	}
-	object, err := signer.Sign(body)
-	if err != nil {
-		return nil, err
-	}
-	text, err := object.CompactSerialize()
-	return []byte(text), err
 }

@@ -6,14 +6,11 @@ import (
 	"io"
 )
 
-// manageRisk is terminal risk management (Book 3, section 10.6).
+// manageRisk is terminal risk management. It is done whatever the application
+// interchange profile says of it (EMV 4.4 Book 3, section 10.6).
 func (r *run) manageRisk(ctx context.Context) error {
 	if r.tx.ForceOnline {
 		r.result.TVR.Set(ForcedByTheTrader)
-	}
-	if !r.app.AIP.Has(AIPRisk) {
-		r.result.note("terminal risk management", NotDone, "the card does not ask for it")
-		return nil
 	}
 	r.result.TSI.Set(DidTerminalRisk)
 	if r.tx.Amount >= r.set.FloorLimit {

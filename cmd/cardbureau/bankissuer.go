@@ -12,8 +12,8 @@ import (
 )
 
 type bankIssuer struct {
-	File     string `arg:"" help:"JSON: rid, caIndex, caModulus, caExponent, certificate (90), remainder (92), exponent (9F32), expires; and ecc: rid, caIndex, caSuite, caKey, suite, certificate (90), expires. Bytes in base64; either of both may be left out." type:"existingfile"`
-	BIN      string `help:"BIN of the payment scheme; without it, that of the only scheme in use." name:"bin"`
+	File     string `arg:"" help:"JSON: rid, caIndex, caModulus, caExponent, certificate (90), remainder (92), exponent (9F32), expires; and ecc: rid, caIndex, caSuite, caKey, suite, certificate (90), expires; both with caExpires if known. Bytes in base64; either of both may be left out." type:"existingfile"`
+	BIN      string `help:"Only payment schemes with this BIN; without it, every scheme under the authority." name:"bin"`
 	Operator string `help:"Who takes it in, for the audit." default:"${user}"`
 }
 
@@ -35,12 +35,6 @@ func (c bankIssuer) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer b.Close()
-	if schemes := b.Schemes(); c.BIN == "" && len(schemes) == 1 {
-		c.BIN = schemes[0].BIN
-	}
-	if len(c.BIN) != 6 {
-		return &exitError{exitUsage, "name the scheme's BIN with --bin: six digits"}
-	}
 	actor, err := b.Actor(ctx, "operator", c.Operator, "cli")
 	if err != nil {
 		return err
@@ -54,11 +48,20 @@ func (c bankIssuer) Run(ctx context.Context, g *globals) error {
 		}
 		fmt.Printf("The issuer's certificate holds until %s/%s; cards are made under it from now on.\n", info.Expires[:2], info.Expires[2:])
 	}
-	if info.ECC != nil {
-		if err := b.Store.Audit(ctx, actor, "issuer.certified", info.ECC.Expires, ""); err != nil {
+	for _, e := range info.ECC {
+		if err := b.Store.Audit(ctx, actor, "issuer.certified", e.Expires, ""); err != nil {
 			return err
 		}
-		fmt.Printf("The issuer's certificate of an elliptic curve key holds until %s-%s-%s; cards with XDA are made under it from now on.\n", info.ECC.Expires[:4], info.ECC.Expires[4:6], info.ECC.Expires[6:])
+		fmt.Printf("The issuer's certificate of an elliptic curve key holds until %s-%s-%s; cards with XDA are made under it from now on.\n", e.Expires[:4], e.Expires[4:6], e.Expires[6:])
 	}
-	return nil
+	return warnIssuer(b)
+}
+
+// warnIssuer says which cards would outlast the issuer's certificates.
+func warnIssuer(b *bureau.Bureau) error {
+	ends, err := b.IssuerEnds(time.Now())
+	for _, sentence := range ends {
+		fmt.Fprintln(os.Stderr, "cardbureau: warning:", sentence)
+	}
+	return err
 }

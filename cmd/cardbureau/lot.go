@@ -37,6 +37,9 @@ func (c lotRelease) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	if err := warnIssuer(b); err != nil {
+		return err
+	}
 	if g.JSON {
 		return printJSON(map[string]any{"lot": lot.ID.String(), "name": lot.Name, "orders": lot.Orders, "ready": lot.Ready})
 	}

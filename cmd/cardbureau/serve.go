@@ -92,6 +92,13 @@ func (c serveCommand) Run(ctx context.Context, g *globals) error {
 	sweeping.Go(func() { sweep(switching, b, log) })
 	defer sweeping.Wait()
 	defer stop()
+	ends, err := b.IssuerEnds(time.Now())
+	if err != nil {
+		return err
+	}
+	for _, sentence := range ends {
+		log.Warn(sentence)
+	}
 	line := c.describe(l)
 	line.Switch = port.address()
 	name := filepath.Join(b.Dir, "run", addressFile)

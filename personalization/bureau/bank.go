@@ -1,7 +1,6 @@
 package bureau
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,9 +16,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
-	"cardbureau/cardio/emv/ecsdsa"
-	"cardbureau/cardio/emv/oda"
-	"cardbureau/cardio/emv/xda"
 	profiles "cardbureau/firmware-profiles"
 	"cardbureau/personalization/bank"
 	"cardbureau/personalization/payment"
@@ -36,22 +32,6 @@ const (
 	bankKeysName    = "bank-keys.json"      // what the bank's messages are verified with
 	testRange       = "99"                  // the digits after the BIN of a development range of PANs
 )
-
-// Issuer reads the certificate of the bank's RSA key. It is the zero value where
-// there is none: products with a bank account cannot be prepared then.
-func (b *Bureau) Issuer() (info vault.IssuerInfo, err error) {
-	raw, err := os.ReadFile(filepath.Join(b.Dir, IssuerFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return info, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &info)
-	}
-	if err != nil {
-		return info, fmt.Errorf("the issuer's certificate, %s: %w", IssuerFile, err)
-	}
-	return info, nil
-}
 
 // BindingKeys reads the public keys that bindings are verified with.
 func (b *Bureau) BindingKeys() (keys jose.JSONWebKeySet, err error) {
@@ -72,30 +52,6 @@ func readKeys(dir, name string) (keys jose.JSONWebKeySet, err error) {
 		return keys, fmt.Errorf("%s: %w", name, err)
 	}
 	return keys, nil
-}
-
-// needsIssuer says what a product with a bank account lacks.
-func (b *Bureau) needsIssuer() error {
-	info, err := b.Issuer()
-	if err != nil {
-		return err
-	}
-	for _, r := range b.Config.Rules {
-		p := b.Profiles.Products[r.Name]
-		if p == nil || p.Payment == "" {
-			continue
-		}
-		if s := b.Profiles.Payment(p); s != nil && s.Authenticates(payment.XDA) {
-			if info.ECC == nil {
-				return fmt.Errorf("product %s has a bank account with xda, and %s has no certificate of the issuer's key of an elliptic curve (%s, ecc)", r.Name, b.Dir, IssuerFile)
-			}
-			continue
-		}
-		if info.Certificate == nil {
-			return fmt.Errorf("product %s has a bank account, and %s has no certificate of the issuer's key (%s)", r.Name, b.Dir, IssuerFile)
-		}
-	}
-	return nil
 }
 
 // provisionBank writes what is public of the bank's keys, and in development makes
@@ -133,7 +89,11 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 	if keys, err = set(vault.BankTestKID); err == nil && !exists(filepath.Join(dir, bankKeysName)) {
 		err = write(bankKeysName, keys)
 	}
-	if err != nil || exists(filepath.Join(dir, IssuerFile)) {
+	if err != nil {
+		return err
+	}
+	have, err := readIssuer(dir)
+	if err != nil {
 		return err
 	}
 	scheme, err := testScheme()
@@ -144,82 +104,23 @@ func provisionBank(ctx context.Context, dir string, cfg *Config, v *vault.Client
 	if err != nil {
 		return fmt.Errorf("the issuer's test certificate: %w", err)
 	}
-	return write(IssuerFile, info)
+	return write(IssuerFile, completed(have, info))
 }
 
-// SetIssuer takes in what a scheme's authority has made of the issuer's keys, of RSA,
-// of an elliptic curve, or both, after recovering each certificate with the authority's
-// key: it must hold the token's key, be of the scheme's BIN, and not have expired. Each
-// replaces the one before; one that is not there is left as it is.
-func (b *Bureau) SetIssuer(ctx context.Context, info vault.IssuerInfo, bin string, now time.Time) error {
-	if info.Certificate == nil && info.ECC == nil {
-		return errors.New("there is no certificate of the scheme's authority in it: it has \"certificate\" (RSA), \"ecc\", or both")
+// completed is a development folder's certificates with those of the test authorities
+// that it has not: an older program made fewer.
+func completed(have, test vault.IssuerInfo) vault.IssuerInfo {
+	ecc := have.ECC
+	for _, e := range test.ECC {
+		if ecc.For(e.RID, e.CAIndex) == nil {
+			ecc = append(ecc, e)
+		}
 	}
-	have, err := b.Issuer()
-	if err != nil {
-		return err
+	if have.Certificate == nil {
+		have = test
 	}
-	if info.ECC == nil {
-		info.ECC = have.ECC
-	} else if err := b.checkECC(ctx, info.ECC, bin, now); err != nil {
-		return err
-	}
-	if info.Certificate == nil {
-		have.ECC = info.ECC
-		info = have
-	} else if err := b.checkRSA(ctx, info, bin, now); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(info, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(b.Dir, IssuerFile), append(raw, '\n'), 0o644)
-}
-
-// checkECC recovers the certificate of the issuer's key of an elliptic curve.
-func (b *Bureau) checkECC(ctx context.Context, e *vault.ECCIssuer, bin string, now time.Time) error {
-	authority := xda.Authority{RID: e.RID, Index: e.CAIndex, Key: ecsdsa.PublicKey{Suite: e.CASuite, X: e.CAKey}}
-	if err := authority.Key.Check(); err != nil {
-		return fmt.Errorf("the authority's key of an elliptic curve: %w", err)
-	}
-	key, err := xda.RecoverIssuer(authority, bin+"0000000000", e.Certificate, now)
-	if err != nil {
-		return fmt.Errorf("the issuer's certificate of an elliptic curve key: %w", err)
-	}
-	own, err := b.Vault.IssuerECC(ctx, key.Suite)
-	if err != nil {
-		return err
-	}
-	if !key.Equal(own) || key.Suite != e.Suite {
-		return errors.New("the certificate of an elliptic curve key is of another key than the token's, or suite is another")
-	}
-	if until := fmt.Sprintf("%X", e.Certificate[8:12]); e.Expires != until { // format 12, field 5
-		return fmt.Errorf("expires of ecc is not the certificate's last day, %s", until)
-	}
-	return nil
-}
-
-func (b *Bureau) checkRSA(ctx context.Context, info vault.IssuerInfo, bin string, now time.Time) error {
-	modulus, exponent, err := b.Vault.IssuerKey(ctx)
-	if err != nil {
-		return err
-	}
-	authority := oda.PublicKey{Modulus: info.CAModulus, Exponent: info.CAExponent}
-	if err := authority.Check(); err != nil {
-		return fmt.Errorf("the authority's key: %w", err)
-	}
-	key, err := oda.RecoverIssuer(authority, bin+"0000000000", info.Certificate, info.Remainder, info.Exponent, now)
-	if err != nil {
-		return fmt.Errorf("the issuer's certificate: %w", err)
-	}
-	if !bytes.Equal(key.Modulus, modulus) || !bytes.Equal(key.Exponent, exponent) || len(info.RID) != 5 {
-		return errors.New("the issuer's certificate is of another key than the token's, or the scheme's RID is missing")
-	}
-	if _, err := time.Parse("0106", info.Expires); err != nil {
-		return errors.New("expires is not the month of the issuer's certificate, as MMYY")
-	}
-	return nil
+	have.ECC = ecc
+	return have
 }
 
 // testScheme is the first of the shipped payment schemes.

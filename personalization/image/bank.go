@@ -247,12 +247,18 @@ func (p *Preparer) bankPart(ctx context.Context, prep store.Preparation, r *reco
 // certificates are the issuer's, of RSA or of an elliptic curve, and the card's.
 func (p *Preparer) certificates(s *payment.Scheme, secrets vault.PaymentSecrets) payment.Certificates {
 	if s.Authenticates(payment.XDA) {
-		return payment.Certificates{CAIndex: p.Issuer.ECC.CAIndex, Issuer: p.Issuer.ECC.Certificate, ICC: secrets.ICC}
+		e := p.eccIssuer(s) // there is one: the secrets were made under it
+		return payment.Certificates{CAIndex: e.CAIndex, Issuer: e.Certificate, ICC: secrets.ICC}
 	}
 	return payment.Certificates{
 		CAIndex: p.Issuer.CAIndex, Issuer: p.Issuer.Certificate, IssuerRemainder: p.Issuer.Remainder, IssuerExponent: p.Issuer.Exponent,
 		Static: secrets.Static, ICC: secrets.ICC, ICCRemainder: secrets.ICCRemainder, ICCExponent: secrets.ICCExponent,
 	}
+}
+
+// eccIssuer is the certificate of the issuer's key under the scheme's authority.
+func (p *Preparer) eccIssuer(s *payment.Scheme) *vault.ECCIssuer {
+	return p.Issuer.ECC.For(s.RID(), s.CA.Index)
 }
 
 // errNoECC: bureau.Bureau checks before that there is what its products need.
@@ -267,10 +273,11 @@ func (p *Preparer) paymentSecrets(ctx context.Context, prep store.Preparation, s
 		SDA: s.Authenticates(payment.SDA), DDA: s.Authenticates(payment.DDA), Bits: s.ICCKey.Bits, Exponent: s.ICCKey.Exponent,
 	}
 	if s.Authenticates(payment.XDA) {
-		if p.Issuer.ECC == nil {
+		e := p.eccIssuer(s)
+		if e == nil {
 			return vault.PaymentSecrets{}, errNoECC
 		}
-		req.XDA, req.ICCSuite, req.IssuerSuite = true, s.ICCSuite(), p.Issuer.ECC.Suite
+		req.XDA, req.ICCSuite, req.IssuerSuite = true, s.ICCSuite(), e.Suite
 	}
 	if req.DDA {
 		switch key, err := p.Store.TakeICCKey(ctx, s.ICCKey.Bits); {

@@ -19,6 +19,10 @@ const (
 // sda, dda, cda or xda.
 func (s *Scheme) Authenticates(how string) bool { return slices.Contains(s.Authentication, how) }
 
+// RID is the registered application provider, 5 bytes, that the authority's keys are
+// found by.
+func (s *Scheme) RID() []byte { return s.AID[:min(5, len(s.AID))] }
+
 // ICCSuite is the signature algorithm suite of the cards' keys with xda (EMV 4.4
 // Book 2, table 48); 0 for RSA keys.
 func (s *Scheme) ICCSuite() ecsdsa.Suite {

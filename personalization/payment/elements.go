@@ -187,16 +187,24 @@ func ElementNames(s *Scheme) (names []string) {
 	return names
 }
 
+// SecretScalar is the vault's name of the private key of an elliptic curve.
+const SecretScalar = "emv-d"
+
+// RSASecrets are the vault's names of an RSA key's parts, in both of its forms.
+func RSASecrets() []string {
+	return []string{"emv-qinv", "emv-dq", "emv-dp", "emv-q", "emv-p", "emv-exponent", "emv-modulus"}
+}
+
 // SecretNames lists the secrets that a card of the scheme has, as the vault names
 // them: those of an RSA key in its shorter form, by the Chinese remainder theorem,
 // and of a key of an elliptic curve its one number.
 func SecretNames(s *Scheme) []string {
 	names := []string{"emv-keys", "emv-dn", "emv-pin-block"}
 	if s.Authenticates(DDA) {
-		names = append(names, "emv-qinv", "emv-dq", "emv-dp", "emv-q", "emv-p")
+		names = append(names, RSASecrets()[:5]...)
 	}
 	if s.Authenticates(XDA) {
-		names = append(names, "emv-d")
+		names = append(names, SecretScalar)
 	}
 	return names
 }

@@ -59,21 +59,22 @@ var bankImage = sync.OnceValues(func() (map[string][]byte, map[string][]byte) {
 	}
 })
 
-// xdaImage is what is open of bankImage on a card with XDA.
-var xdaImage = sync.OnceValue(func() map[string][]byte {
-	set, err := profile.Load(profiles.FS)
-	if err != nil {
-		panic(err)
-	}
-	s := set.Payment(set.Products["identity-bank-xda"])
+// xdaImage is what is open of bankImage on a card with XDA of a scheme.
+func xdaImage(s *payment.Scheme) map[string][]byte {
 	day := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 	card := payment.Card{PAN: "5892100000000016", Sequence: 1, Name: "AHMADI/ALI", Effective: day, Expiry: day.AddDate(5, 0, 0)}
-	open, err := payment.Elements(s, card, payment.Verification{CVV: "327"}, payment.Certificates{CAIndex: 2, Issuer: make([]byte, 117), ICC: make([]byte, 145)})
+	// Formats 12 and 14 (EMV 4.4 Book 2, 12.2): fixed fields, a coordinate, a signature.
+	key, signature := 32, 64
+	if s.ICCSuite() == ecsdsa.SuiteP521 {
+		key, signature = 66, 130
+	}
+	certificates := payment.Certificates{CAIndex: s.CA.Index, Issuer: make([]byte, 21+key+signature), ICC: make([]byte, 49+key+signature)}
+	open, err := payment.Elements(s, card, payment.Verification{CVV: "327"}, certificates)
 	if err != nil {
 		panic(err)
 	}
 	return open
-})
+}
 
 // kcvsDES are the key check values of triple DES keys, one after another.
 func kcvsDES(keys []byte) (out []byte) {
@@ -116,6 +117,7 @@ func TestInterfaces(t *testing.T) {
 		"identity-bank":             {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
 		"identity-bank-kmc":         {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
 		"identity-bank-xda":         {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
+		"identity-bank-xda-p521":    {{pse: 0x9000, ppse: 0x6A82, app: 0x9000}, {pse: 0x6A82, ppse: 0x6A82, app: 0x6A82}},
 		"identity-bank-contactless": {{pse: 0x9000, ppse: 0x9000, app: 0x9000}, {pse: 0x6A82, ppse: 0x9000, app: 0x9000}},
 	} {
 		p := newProduct(t, set, name)

@@ -151,6 +151,7 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 			c.bad("$.payment", "a step writes %s, which scheme %s does not make", name, scheme.Name)
 		}
 	}
+	c.foreignSecrets(applets, scheme)
 	for _, name := range payment.SecretNames(scheme) {
 		if !written["secret."+name] {
 			c.bad("$.payment", "scheme %s needs secret.%s on the card, and no step writes it", scheme.Name, name)
@@ -167,6 +168,24 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 	}
 	if !written["file.binding"] {
 		c.bad("$.payment", "no step writes file.binding, which ties the card to its account")
+	}
+}
+
+// foreignSecrets refuses the card's private key in the form of the other kind of
+// scheme: the card image has none, and the line would stop in the middle of a card.
+func (c *checker) foreignSecrets(applets []*Applet, scheme *payment.Scheme) {
+	foreign := []string{payment.SecretScalar}
+	why := "the private key of an elliptic curve, and scheme %s authenticates with RSA"
+	if scheme.Authenticates(payment.XDA) {
+		foreign, why = payment.RSASecrets(), "a part of an RSA key, and scheme %s authenticates with xda"
+	}
+	for _, a := range applets {
+		written := a.written()
+		for _, name := range foreign {
+			if written["secret."+name] {
+				c.bad("$.payment", "applet %s writes secret.%s, "+why, a.Name, name, scheme.Name)
+			}
+		}
 	}
 }
 

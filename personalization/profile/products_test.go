@@ -182,8 +182,9 @@ func newProduct(t testing.TB, set *profile.Set, name string) *product {
 	}
 	out := newCard(t, set.ProductChip(p), applets...)
 	if s := set.Payment(p); s != nil && s.Authenticates(payment.XDA) {
+		open := xdaImage(s)
 		out.run.Element = func(name string) ([]byte, error) {
-			if b := xdaImage()[name]; b != nil {
+			if b := open[name]; b != nil {
 				return b, nil
 			}
 			return elementOf(name)

@@ -152,7 +152,7 @@ func (s *Service) issuerInfo(ctx context.Context, in *issuerRequest) (*IssuerInf
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
-	ecc, err := s.testECCIssuer(ctx, in, until)
+	ecc, err := s.testECCIssuers(ctx, in, until)
 	if err != nil {
 		return nil, fmt.Errorf("of elliptic curves: %w", err)
 	}

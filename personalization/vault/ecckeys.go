@@ -90,29 +90,34 @@ func (s *Service) publicECC(ctx context.Context, role string, suite ecsdsa.Suite
 	return public, err
 }
 
-// testSuite is the suite of the test authority and of the key that it certifies.
-const testSuite = ecsdsa.SuiteP256
+// testSuites are the suites of the test authority's keys, in the order of their
+// indexes. Each certifies the issuer's key of the same suite.
+var testSuites = []ecsdsa.Suite{ecsdsa.SuiteP256, ecsdsa.SuiteP521}
 
-// testECCIssuer has the test authority of elliptic curves certify the issuer's key.
-func (s *Service) testECCIssuer(ctx context.Context, in *issuerRequest, until time.Time) (*ECCIssuer, error) {
-	authority, err := s.publicECC(ctx, RoleEMVTestCAECC, testSuite)
-	if err != nil {
-		return nil, err
+// testECCIssuers has the test authority of elliptic curves certify the issuer's keys.
+func (s *Service) testECCIssuers(ctx context.Context, in *issuerRequest, until time.Time) (out ECCIssuers, err error) {
+	for i, suite := range testSuites {
+		index := byte(emvCAIndexECC + i)
+		authority, err := s.publicECC(ctx, RoleEMVTestCAECC, suite)
+		if err != nil {
+			return nil, err
+		}
+		key, err := s.publicECC(ctx, RoleEMVIssuerECC, suite)
+		if err != nil {
+			return nil, err
+		}
+		certificate, err := certify.IssuerCertificate{
+			IIN: in.IIN, Expires: until, Serial: [3]byte{0, 0, byte(i + 1)}, RID: in.RID, CAIndex: index, Key: key,
+		}.Sign(ctx, s.signECC(RoleEMVTestCAECC, suite))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+		}
+		out = append(out, ECCIssuer{
+			RID: bytes.Clone(in.RID), CAIndex: index, CASuite: suite, CAKey: authority.X,
+			Suite: suite, Certificate: certificate, Expires: until.Format("20060102"),
+		})
 	}
-	key, err := s.publicECC(ctx, RoleEMVIssuerECC, testSuite)
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := certify.IssuerCertificate{
-		IIN: in.IIN, Expires: until, Serial: [3]byte{0, 0, 1}, RID: in.RID, CAIndex: emvCAIndexECC, Key: key,
-	}.Sign(ctx, s.signECC(RoleEMVTestCAECC, testSuite))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
-	}
-	return &ECCIssuer{
-		RID: bytes.Clone(in.RID), CAIndex: emvCAIndexECC, CASuite: authority.Suite, CAKey: authority.X,
-		Suite: key.Suite, Certificate: certificate, Expires: until.Format("20060102"),
-	}, nil
+	return out, nil
 }
 
 type suiteRequest struct{ Suite ecsdsa.Suite }

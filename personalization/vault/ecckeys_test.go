@@ -23,22 +23,31 @@ func TestXDASecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, ok := info.ECCKey(info.ECC.RID, info.ECC.CAIndex)
-	if !ok {
-		t.Fatal("the authority's key is not found")
-	}
 	if _, ok := info.ECCKey(info.RID, info.CAIndex); ok {
 		t.Error("the index of the RSA key leads to the key of an elliptic curve")
 	}
 	at := time.Now()
 	const pan = "5892100000000016"
-	issuer, err := xda.RecoverIssuer(xda.Authority{Key: ca, RID: info.ECC.RID, Index: info.ECC.CAIndex}, pan, info.ECC.Certificate, at)
+	if len(info.ECC) != len(xdaSuites) {
+		t.Fatalf("%d certificates", len(info.ECC))
+	}
+	for i, e := range info.ECC {
+		ca, ok := info.ECCKey(e.RID, e.CAIndex)
+		if !ok || ca.Suite != xdaSuites[i] {
+			t.Fatal("the authority's key is not found", ca.Suite)
+		}
+		issuer, err := xda.RecoverIssuer(xda.Authority{Key: ca, RID: e.RID, Index: e.CAIndex}, pan, e.Certificate, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := s.publicECC(ctx, RoleEMVIssuerECC, xdaSuites[i])
+		if err != nil || !own.Equal(issuer) {
+			t.Fatal("the certificate is of another key than the token's", err)
+		}
+	}
+	private, _, err := s.deriveECC(ctx, RoleEMVIssuerECC, ecsdsa.SuiteP256)
 	if err != nil {
 		t.Fatal(err)
-	}
-	private, own, err := s.deriveECC(ctx, RoleEMVIssuerECC, ecsdsa.SuiteP256)
-	if err != nil || !own.Equal(issuer) {
-		t.Fatal("the certificate is of another key than the token's", err)
 	}
 	for _, suite := range xdaSuites {
 		for _, above := range xdaSuites {
@@ -77,7 +86,7 @@ func TestXDASecrets(t *testing.T) {
 			if got, err := (&ecsdsa.PrivateKey{Suite: suite, D: e[SecretEMVScalar]}).Public(); err != nil || !got.Equal(icc) {
 				t.Errorf("%v: the card's key is not the certificate's: %v", suite, err)
 			}
-			text := fmt.Sprintf("%v %+v %X %x", private, *private, out.Mailer, info.ECC.Certificate)
+			text := fmt.Sprintf("%v %+v %X %x", private, *private, out.Mailer, info.ECC[0].Certificate)
 			for _, d := range [][]byte{e[SecretEMVScalar], private.D} {
 				if bytes.Contains(out.ICC, d) || bytes.Contains(out.Sealed, d) || strings.Contains(strings.ToUpper(text), strings.ToUpper(hex.EncodeToString(d))) {
 					t.Error("a private key is in what leaves the agent")

@@ -2,8 +2,10 @@ package vault
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"cardbureau/cardio/emv/ecsdsa"
 )
@@ -37,7 +39,7 @@ const (
 	emvCABits        = 1984
 	emvExponent      = 65537
 	emvCAIndex       = 1
-	emvCAIndexECC    = 2
+	emvCAIndexECC    = 2 // test authority's key on P-256; of P-521 the next
 	bindingCOSE      = "Signature1"
 	bindingTokenType = "cardbureau-binding+jwt"
 )
@@ -69,30 +71,69 @@ type IssuerInfo struct {
 	CAIndex     byte   `json:"caIndex"`
 	CAModulus   []byte `json:"caModulus"`
 	CAExponent  []byte `json:"caExponent"`
-	Certificate []byte `json:"certificate"` // tag 90
-	Remainder   []byte `json:"remainder"`   // tag 92
-	Exponent    []byte `json:"exponent"`    // tag 9F32
-	Expires     string `json:"expires"`     // of the certificate, MMYY
+	Certificate []byte `json:"certificate"`         // tag 90
+	Remainder   []byte `json:"remainder"`           // tag 92
+	Exponent    []byte `json:"exponent"`            // tag 9F32
+	Expires     string `json:"expires"`             // of the certificate, MMYY
+	CAExpires   string `json:"caExpires,omitempty"` // last day of the authority's key, YYYYMMDD; empty: not told
 
-	ECC *ECCIssuer `json:"ecc,omitempty"` // for extended data authentication; nil: cannot be issued
+	ECC ECCIssuers `json:"ecc,omitempty"` // for extended data authentication; empty: cannot be issued
+}
+
+// ECCIssuers are certificates of the issuer's keys of elliptic curves, one for each
+// authority's key.
+type ECCIssuers []ECCIssuer
+
+// UnmarshalJSON reads a list, or one certificate that stands alone.
+func (e *ECCIssuers) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '{' {
+		var one ECCIssuer
+		err := json.Unmarshal(b, &one)
+		*e = ECCIssuers{one}
+		return err
+	}
+	return json.Unmarshal(b, (*[]ECCIssuer)(e))
+}
+
+// For is the certificate of an authority's key, by RID, 5 bytes, and index; nil
+// where there is none.
+func (e ECCIssuers) For(rid []byte, index byte) *ECCIssuer {
+	for i := range e {
+		if bytes.Equal(rid, e[i].RID) && index == e[i].CAIndex {
+			return &e[i]
+		}
+	}
+	return nil
+}
+
+// With is the list with a certificate in it, in place of the one of the same
+// authority's key.
+func (e ECCIssuers) With(n ECCIssuer) ECCIssuers {
+	out := slices.Clone(e)
+	if at := out.For(n.RID, n.CAIndex); at != nil {
+		*at = n
+		return out
+	}
+	return append(out, n)
 }
 
 // ECCIssuer is IssuerInfo of the issuer's key of an elliptic curve.
 type ECCIssuer struct {
 	RID         []byte       `json:"rid"` // 5 bytes
 	CAIndex     byte         `json:"caIndex"`
-	CASuite     ecsdsa.Suite `json:"caSuite"`     // signature algorithm suite indicator of the authority's key
-	CAKey       []byte       `json:"caKey"`       // its x-coordinate
-	Suite       ecsdsa.Suite `json:"suite"`       // of the issuer's key
-	Certificate []byte       `json:"certificate"` // tag 90
-	Expires     string       `json:"expires"`     // the certificate's last day, YYYYMMDD
+	CASuite     ecsdsa.Suite `json:"caSuite"`             // signature algorithm suite indicator of the authority's key
+	CAKey       []byte       `json:"caKey"`               // its x-coordinate
+	Suite       ecsdsa.Suite `json:"suite"`               // of the issuer's key
+	Certificate []byte       `json:"certificate"`         // tag 90
+	Expires     string       `json:"expires"`             // the certificate's last day, YYYYMMDD
+	CAExpires   string       `json:"caExpires,omitempty"` // last day of the authority's key, YYYYMMDD; empty: not told
 }
 
 // ECCKey finds the authority's key of elliptic curves, as terminals do: by RID, 5
 // bytes, and index.
 func (i IssuerInfo) ECCKey(rid []byte, index byte) (ecsdsa.PublicKey, bool) {
-	e := i.ECC
-	if e == nil || !bytes.Equal(rid, e.RID) || index != e.CAIndex {
+	e := i.ECC.For(rid, index)
+	if e == nil {
 		return ecsdsa.PublicKey{}, false
 	}
 	return ecsdsa.PublicKey{Suite: e.CASuite, X: e.CAKey}, true

@@ -70,6 +70,9 @@ func (c deskPair) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	v, err := d.Open(ctx, c.Number, store.VisitPair, actor)
+	if errors.Is(err, store.ErrWrongState) {
+		return explained{fmt.Sprintf("card %s: it is not active: activate it first, or lift its block (desk activate, desk unblock)", c.Number), err}
+	}
 	if err != nil {
 		return onCard(c.Number, err)
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"cardbureau/cardio/lds"
 	"cardbureau/cardio/pcsc"
@@ -165,7 +164,7 @@ func (p *pairer) sim(ctx context.Context) (pairing.SIM, pairing.MSISDN, error) {
 	if err != nil {
 		return nil, number, err
 	}
-	number, err = pairing.ParseMSISDN(strings.TrimSpace(string(text)))
+	number, err = pairing.ParseMSISDN(dialled(string(text)))
 	if err != nil {
 		return nil, number, err
 	}

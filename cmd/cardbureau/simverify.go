@@ -96,7 +96,7 @@ func (c simVerify) number(ctx context.Context) (func(*pairing.Record) bool, erro
 	if line, err = lines.line(ctx, "Number, +989…: "); err != nil {
 		return nil, err
 	}
-	number, err := pairing.ParseMSISDN(strings.TrimSpace(string(line)))
+	number, err := pairing.ParseMSISDN(dialled(string(line)))
 	if err != nil {
 		return nil, &exitError{exitUsage, err.Error()}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -84,6 +85,29 @@ func typedLine(in io.Reader) ([]byte, error) {
 	}
 }
 
+// dialled is a telephone number as people write it, with spaces, Persian or Arabic
+// digits, and 0, 98 or 0098 in front, in the form +989…; anything else is left for the
+// parser to refuse.
+func dialled(typed string) string {
+	digits := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r), r == '-', r == '\u200e', r == '\u200f', r == '\u200c':
+			return -1
+		case r >= '۰' && r <= '۹':
+			return r - '۰' + '0'
+		case r >= '٠' && r <= '٩':
+			return r - '٠' + '0'
+		}
+		return r
+	}, typed)
+	for _, prefix := range []string{"0098", "98", "0"} {
+		if rest, ok := strings.CutPrefix(digits, prefix); ok && strings.HasPrefix(rest, "9") {
+			return "+98" + rest
+		}
+	}
+	return digits
+}
+
 // linePINs are lines of standard input.
 type linePINs struct{ in *bufio.Reader }
 
@@ -92,7 +116,7 @@ func (l *linePINs) line(ctx context.Context, what string) ([]byte, error) {
 	return awaited(ctx, func() ([]byte, error) {
 		b, err := l.in.ReadBytes('\n')
 		if err != nil && (!errors.Is(err, io.EOF) || len(b) == 0) {
-			return nil, fmt.Errorf("standard input ended before %s: %w", what, err)
+			return nil, fmt.Errorf("standard input ended before %s: %w", strings.TrimSuffix(what, ", +989…"), err)
 		}
 		return bytes.TrimRight(b, "\r\n"), nil
 	})

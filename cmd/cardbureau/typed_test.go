@@ -119,3 +119,16 @@ func TestLines(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDialled: numbers are taken as people write them; what is none is left as it is.
+func TestDialled(t *testing.T) {
+	for typed, want := range map[string]string{
+		"+989100000001\n": "+989100000001", "0910 000 0001": "+989100000001", "۰۹۱۰۰۰۰۰۰۰۱": "+989100000001", "٠٩١٠-٠٠٠-٠٠٠١": "+989100000001",
+		"989100000001": "+989100000001", "00989100000001 ": "+989100000001", "+۹۸ ۹۱۰ ۰۰۰ ۰۰۰۱": "+989100000001",
+		"02188888888": "02188888888", "9100000001": "9100000001", "": "", "number": "number",
+	} {
+		if got := dialled(typed); got != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
+		}
+	}
+}

@@ -190,12 +190,13 @@ const (
 
 // pin1 is the reference that the application has its PIN1 under: the first application
 // PIN, or the universal PIN where that is disabled and this takes its place. PIN1, 01,
-// where the card does not say.
+// where the card does not say. A template that has the universal PIN alone leaves
+// nothing for it to take the place of, and needs no usage qualifier.
 func (f *FCP) pin1() byte {
-	found := PIN1
+	found, named := PIN1, false
 	for i := len(f.PINs) - 1; i >= 0; i-- { // the first one wins
 		if r := f.PINs[i].Reference; r >= PIN1 && r <= lastApplicationPIN {
-			found = r
+			found, named = r, true
 		}
 	}
 	for _, p := range f.PINs {
@@ -204,7 +205,7 @@ func (f *FCP) pin1() byte {
 		}
 	}
 	for _, p := range f.PINs {
-		if p.Universal && p.Enabled {
+		if p.Enabled && (p.Universal || p.Reference == universalPIN && !named) {
 			return p.Reference
 		}
 	}

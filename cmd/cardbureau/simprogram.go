@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/uicc"
 	"cardbureau/hsm/aka"
 	"cardbureau/personalization/bureau"
@@ -99,17 +100,27 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return uicc.ErrOtherCard
 	}
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
-	if errors.Is(err, uicc.ErrLastTry) {
-		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which this command never spends: nothing was written; ask its vendor", conn.Reader())
-	}
 	if err != nil {
-		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
+		return c.explained(conn.Reader(), err)
 	}
 	if g.JSON {
 		return printJSON(map[string]any{"iccid": c.ICCID, "written": p.Written, "right": p.Right, "unread": p.Unread, "otaKeys": p.OTA})
 	}
 	fmt.Printf("SIM %s: %s\n", c.ICCID, programmed(p))
 	return nil
+}
+
+// explained says what an error means for who stands before the reader.
+func (c simProgram) explained(reader string, err error) error {
+	switch {
+	case errors.Is(err, uicc.ErrLastTry):
+		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which this command never spends: nothing was written; ask its vendor", reader)
+	case !c.PIN1 && errors.Is(err, apdu.SWSecurityStatusNotSatisfied):
+		return fmt.Errorf("the SIM in %s asks for its PIN1: run the command again with --sim-pin, and give it after the administrative key: %w", reader, err)
+	case errors.Is(err, apdu.ErrInDoubt):
+		return fmt.Errorf("the SIM in %s was taken out, or does not answer: put it in and run the same command again, which leaves what is right already: %w", reader, err)
+	}
+	return fmt.Errorf("the SIM in %s: %w", reader, err)
 }
 
 // programmed says what was done to a blank.

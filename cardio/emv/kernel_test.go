@@ -347,10 +347,11 @@ func TestRestrictions(t *testing.T) {
 				return bytes.Replace(b, []byte{0x9F, 0x07, 2, 0xFF}, []byte{0x9F, 0x07, 2, 0xAB}, 1)
 			}}
 		}, emv.ServiceNotAllowed},
-		"forced": {func(*facts, *emv.Terminal) {}, emv.ForcedByTheTrader},
-		"random": {func(_ *facts, t *emv.Terminal) { t.Applications[0].Target, t.Applications[0].Threshold = 99, 10000 }, emv.SelectedAtRandom},
-		"floor":  {func(_ *facts, t *emv.Terminal) { t.Applications[0].FloorLimit = 1 }, emv.OverFloorLimit},
-		"no way": {func(_ *facts, t *emv.Terminal) { t.Capabilities[2] = 0 }, emv.NoDataAuthentication},
+		"forced":         {func(*facts, *emv.Terminal) {}, emv.ForcedByTheTrader},
+		"random":         {func(_ *facts, t *emv.Terminal) { t.Applications[0].Target, t.Applications[0].Threshold = 99, 10000 }, emv.SelectedAtRandom},
+		"floor":          {func(_ *facts, t *emv.Terminal) { t.Applications[0].FloorLimit = 1 }, emv.OverFloorLimit},
+		"floor, unasked": {func(f *facts, t *emv.Terminal) { f.aip &^= emv.AIPRisk; t.Applications[0].FloorLimit = 1 }, emv.OverFloorLimit},
+		"no way":         {func(_ *facts, t *emv.Terminal) { t.Capabilities[2] = 0 }, emv.NoDataAuthentication},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, term := standard(), terminal(nil)

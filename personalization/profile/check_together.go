@@ -151,7 +151,6 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 			c.bad("$.payment", "a step writes %s, which scheme %s does not make", name, scheme.Name)
 		}
 	}
-	c.foreignSecrets(applets, scheme)
 	for _, name := range payment.SecretNames(scheme) {
 		if !written["secret."+name] {
 			c.bad("$.payment", "scheme %s needs secret.%s on the card, and no step writes it", scheme.Name, name)
@@ -163,7 +162,7 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 	}
 	for _, name := range keys(written) {
 		if secret, ok := strings.CutPrefix(name, "secret."); ok && strings.HasPrefix(secret, "emv-") && !slices.Contains(has, secret) {
-			c.bad("$.payment", "a step writes %s, which cards of scheme %s do not have", name, scheme.Name)
+			c.bad("$.payment", "a step writes %s%s which cards of scheme %s (%s) do not have", name, ofKey(secret), scheme.Name, strings.Join(scheme.Authentication, ", "))
 		}
 	}
 	if !written["file.binding"] {
@@ -171,22 +170,15 @@ func (c *checker) payment(s *Set, p *Product, applets []*Applet) {
 	}
 }
 
-// foreignSecrets refuses the card's private key in the form of the other kind of
-// scheme: the card image has none, and the line would stop in the middle of a card.
-func (c *checker) foreignSecrets(applets []*Applet, scheme *payment.Scheme) {
-	foreign := []string{payment.SecretScalar}
-	why := "the private key of an elliptic curve, and scheme %s authenticates with RSA"
-	if scheme.Authenticates(payment.XDA) {
-		foreign, why = payment.RSASecrets(), "a part of an RSA key, and scheme %s authenticates with xda"
+// ofKey says which private key of a card a secret is of, for a sentence about it.
+func ofKey(secret string) string {
+	switch {
+	case secret == payment.SecretScalar:
+		return ", the private key of an elliptic curve,"
+	case slices.Contains(payment.RSASecrets(), secret):
+		return ", a part of an RSA key,"
 	}
-	for _, a := range applets {
-		written := a.written()
-		for _, name := range foreign {
-			if written["secret."+name] {
-				c.bad("$.payment", "applet %s writes secret.%s, "+why, a.Name, name, scheme.Name)
-			}
-		}
-	}
+	return ","
 }
 
 // optional reports whether an element is written only where the product makes it.

@@ -34,10 +34,10 @@ func TestBankMistakesAreExplained(t *testing.T) {
 		{"PPSE, and not contactless", near, "contactless: true\n", "", "a step writes ppse.9102, and the product is not contactless"},
 		{"contactless without PPSE", far, "payment: sepah\n", "payment: sepah\ncontactless: true\n", "list one of PPSE before it"},
 		{"contactless with XDA", "products/identity-bank-contactless.yaml", "payment: sepah\n", "payment: sepah-xda\n", "would not hold for the contactless application"},
-		{"RSA's secrets with XDA", "products/identity-bank-xda.yaml", "applet: virtual-payment-xda", "applet: virtual-payment", "applet virtual-payment writes secret.emv-p, a part of an RSA key, and scheme sepah-xda authenticates with xda"},
-		{"XDA's secret with RSA", far, "applet: virtual-payment\n", "applet: virtual-payment-xda\n", "applet virtual-payment-xda writes secret.emv-d, the private key of an elliptic curve, and scheme sepah authenticates with RSA"},
+		{"RSA's secrets with XDA", "products/identity-bank-xda.yaml", "applet: virtual-payment-xda", "applet: virtual-payment", "a step writes secret.emv-p, a part of an RSA key, which cards of scheme sepah-xda (xda) do not have"},
+		{"XDA's secret with RSA", far, "applet: virtual-payment\n", "applet: virtual-payment-xda\n", "a step writes secret.emv-d, the private key of an elliptic curve, which cards of scheme sepah (sda, dda, cda) do not have"},
 		{"RSA's applet with XDA", "products/identity-bank-xda.yaml", "applet: virtual-payment-xda", "applet: virtual-payment", "scheme sepah-xda needs secret.emv-d on the card"},
-		{"an RSA key that SDA does not have", "payments/sepah.yaml", "authentication: [sda, dda, cda]", "authentication: [sda]", "a step writes secret.emv-dp, which cards of scheme sepah do not have"},
+		{"an RSA key that SDA does not have", "payments/sepah.yaml", "authentication: [sda, dda, cda]", "authentication: [sda]", "a step writes secret.emv-dp, a part of an RSA key, which cards of scheme sepah (sda) do not have"},
 		{"contactless without an account", "products/identity.yaml", "chip: virtual-gp\n", "chip: virtual-gp\ncontactless: true\n", "contactless is the bank application's"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

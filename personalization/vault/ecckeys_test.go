@@ -40,6 +40,9 @@ func TestXDASecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if want := []int{117, 217}[i]; len(e.Certificate) != want {
+			t.Errorf("%v: %d bytes", ca.Suite, len(e.Certificate))
+		}
 		own, err := s.publicECC(ctx, RoleEMVIssuerECC, xdaSuites[i])
 		if err != nil || !own.Equal(issuer) {
 			t.Fatal("the certificate is of another key than the token's", err)
@@ -68,6 +71,10 @@ func TestXDASecrets(t *testing.T) {
 			icc, err := xda.RecoverICC(signer, in.StaticData, out.ICC, at)
 			if err != nil {
 				t.Fatalf("%v under %v: %v", suite, above, err)
+			}
+			// 9F46 with 245 bytes makes a record of 252, of at most 254.
+			if want := 49 + suite.FieldBytes() + above.SignatureBytes(); len(out.ICC) != want || want > 245 {
+				t.Errorf("%v under %v: %d bytes", suite, above, len(out.ICC))
 			}
 			last := time.Date(2031, 12, 31, 23, 58, 59, 0, time.UTC)
 			if _, err := xda.RecoverICC(signer, in.StaticData, out.ICC, last); err != nil {

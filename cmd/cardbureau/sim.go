@@ -89,10 +89,15 @@ func (c simRead) Run(ctx context.Context, g *globals) error {
 
 // ask asks how many tries the PINs have. One that the SIM lacks or has disabled is left out.
 func (r *simReport) ask(ctx context.Context, card *uicc.Card) error {
-	for name, reference := range map[string]byte{"pin1": uicc.PIN1, "pin2": uicc.PIN2, "adm1": uicc.ADM1} {
-		n, err := card.Tries(ctx, reference)
+	asks := map[string]func() (bool, int, error){
+		"pin1": func() (bool, int, error) { return card.AsksPIN1(ctx) },
+		"pin2": func() (bool, int, error) { n, err := card.Tries(ctx, uicc.PIN2); return err == nil, n, err },
+		"adm1": func() (bool, int, error) { n, err := card.Tries(ctx, uicc.ADM1); return err == nil, n, err },
+	}
+	for name, ask := range asks {
+		there, n, err := ask()
 		switch {
-		case err == nil:
+		case there:
 			r.Tries[name] = n
 		case errors.Is(err, uicc.ErrPINBlocked): // cards answer 63C0 or 6983 (TS 102 221 clause 11.1.9)
 			r.Tries[name] = 0

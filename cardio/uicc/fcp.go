@@ -3,6 +3,7 @@ package uicc
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"cardbureau/cardio/tlv"
 )
@@ -171,7 +172,7 @@ func (f *FCP) setPINs(v []byte) error {
 				return fmt.Errorf("%w: PIN status template", ErrMalformed)
 			}
 			n := len(f.PINs)
-			enabled := n/8 < len(bits) && bits[n/8]&(0x80>>(n%8)) != 0
+			enabled := n/8 >= len(bits) || bits[n/8]&(0x80>>(n%8)) != 0 // not told: it may be asked for
 			f.PINs = append(f.PINs, PINStatus{Reference: o.Value[0], Enabled: enabled, Universal: o.Value[0] == universalPIN && usage&usageVerify != 0, Tries: -1, UnblockTries: -1})
 			usage = 0
 		}
@@ -190,12 +191,13 @@ const (
 
 // pin1 is the reference that the application has its PIN1 under: the first application
 // PIN, or the universal PIN where that is disabled and this takes its place. PIN1, 01,
-// where the card does not say.
+// where the card does not say. A template that has the universal PIN alone leaves
+// nothing for it to take the place of, and needs no usage qualifier.
 func (f *FCP) pin1() byte {
-	found := PIN1
+	found, named := PIN1, false
 	for i := len(f.PINs) - 1; i >= 0; i-- { // the first one wins
 		if r := f.PINs[i].Reference; r >= PIN1 && r <= lastApplicationPIN {
-			found = r
+			found, named = r, true
 		}
 	}
 	for _, p := range f.PINs {
@@ -204,11 +206,16 @@ func (f *FCP) pin1() byte {
 		}
 	}
 	for _, p := range f.PINs {
-		if p.Universal && p.Enabled {
+		if p.Enabled && (p.Universal || p.Reference == universalPIN && !named) {
 			return p.Reference
 		}
 	}
 	return found
+}
+
+// disabled reports whether the template says that the PIN of a reference is.
+func (f *FCP) disabled(reference byte) bool {
+	return slices.ContainsFunc(f.PINs, func(p PINStatus) bool { return p.Reference == reference && !p.Enabled })
 }
 
 // Structure and type bytes of class A0 (TS 51.011 clause 9.3).

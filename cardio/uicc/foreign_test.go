@@ -88,3 +88,31 @@ func TestIncreaseByShortIdentifier(t *testing.T) {
 		t.Errorf("%v, sent %v", err, r.sent[before:])
 	}
 }
+
+// TestDisabledPINThatTellsItsTries: the PIN status template says whether PIN1 is asked
+// for (TS 102 221 clause 11.1.1.4.10, which wpa_supplicant's SIM reader goes by too), and
+// not VERIFY without data: cards answer that by the tries of a disabled PIN.
+func TestDisabledPINThatTellsItsTries(t *testing.T) {
+	ctx := t.Context()
+	for _, disabled := range []bool{true, false} {
+		p := operators(t)
+		p.PIN1Disabled = disabled
+		_, r := chip(t, p)
+		tries := odd{r, unhex(t, "0020000100"), unhex(t, "63C3")}
+		c, err := uicc.Open(ctx, tries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asks, n, err := c.AsksPIN1(ctx); err != nil || asks == disabled || !disabled && n != 3 {
+			t.Errorf("PIN1 disabled %v: asks %v, %d tries, %v", disabled, asks, n, err)
+		}
+		if disabled {
+			must(t, c.EnablePIN(ctx, []byte("0000"), false))
+		} else {
+			must(t, c.DisablePIN(ctx, []byte("0000"), false))
+		}
+		if asks, _, err := c.AsksPIN1(ctx); err != nil || asks != disabled {
+			t.Errorf("after the change: asks %v, %v", asks, err)
+		}
+	}
+}

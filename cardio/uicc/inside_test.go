@@ -128,6 +128,7 @@ func TestPINOfTemplate(t *testing.T) {
 		"disabled, universal not used": {"c60c 900140 830101 950100 830111", 0x01},
 		"universal PIN disabled too":   {"c60c 900100 830101 950108 830111", 0x01},
 		"enabled, universal PIN":       {"c60c 9001c0 830101 950108 830111", 0x01},
+		"universal PIN alone":          {"c60c 9001e0 83010a 830111 830181", 0x11},
 		"ADM1 first":                   {"c609 9001c0 83010a 830105", 0x05},
 	} {
 		inner, err := hex.DecodeString("82027821" + "83027fff" + strings.ReplaceAll(c.template, " ", ""))

@@ -115,6 +115,21 @@ func (c *Card) Tries(ctx context.Context, reference byte) (int, error) {
 	return c.ask(ctx, insVerify, reference)
 }
 
+// AsksPIN1 reports whether the application asks for its PIN1, and how many tries are left
+// (-1: not told). A USIM or ISIM says in its PIN status template whether it does (TS 102
+// 221 clause 11.1.1.4.10). VERIFY without data asks for the tries alone (clause 11.1.9),
+// and cards answer it for a PIN that is disabled too. ErrPINBlocked.
+func (c *Card) AsksPIN1(ctx context.Context) (asks bool, tries int, err error) {
+	if c.app != SIM && c.off {
+		return false, -1, nil
+	}
+	tries, err = c.Tries(ctx, PIN1)
+	if errors.Is(err, ErrPINDisabled) || errors.Is(err, ErrNoPIN) {
+		return false, -1, nil
+	}
+	return err == nil, tries, err
+}
+
 // UnblockTries asks how many tries the unblock key of a PIN has, without spending one:
 // by UNBLOCK PIN without data (TS 102 221 clause 11.1.13), or in class A0 by what the
 // directory says. After the last one the PIN is blocked for ever. -1: the card does not
@@ -345,5 +360,9 @@ func (c *Card) onePIN(ctx context.Context, ins byte, pin []byte, last bool) erro
 	if err := c.mayTry(ctx, PIN1, last); err != nil && !(ins == insEnable && errors.Is(err, ErrPINDisabled)) {
 		return err
 	}
-	return c.pin(ctx, PIN1, apdu.Command{INS: ins, P2: c.reference(PIN1), Data: b}, c.Tries)
+	err = c.pin(ctx, PIN1, apdu.Command{INS: ins, P2: c.reference(PIN1), Data: b}, c.Tries)
+	if err == nil {
+		c.off = ins == insDisable
+	}
+	return err
 }

@@ -73,15 +73,8 @@ func (c simRead) Run(ctx context.Context, g *globals) error {
 			r.AIDs = append(r.AIDs, fmt.Sprintf("%X", e.AID))
 		}
 	}
-	for name, reference := range map[string]byte{"pin1": uicc.PIN1, "pin2": uicc.PIN2, "adm1": uicc.ADM1} {
-		switch n, err := card.Tries(ctx, reference); {
-		case err == nil:
-			r.Tries[name] = n
-		case !errors.Is(err, uicc.ErrNoPIN) && !errors.Is(err, uicc.ErrPINDisabled):
-			if answered(err) != nil {
-				return err
-			}
-		}
+	if err := r.ask(ctx, card); err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(set.SIMs)) {
 		if set.SIMs[name].Fits(conn.ATR()) {
@@ -92,6 +85,27 @@ func (c simRead) Run(ctx context.Context, g *globals) error {
 		return printJSON(r)
 	}
 	fmt.Println(r.said())
+	return nil
+}
+
+// ask asks how many tries the PINs have. One that the SIM lacks or has disabled is left out.
+func (r *simReport) ask(ctx context.Context, card *uicc.Card) error {
+	asks := map[string]func() (bool, int, error){
+		"pin1": func() (bool, int, error) { return card.AsksPIN1(ctx) },
+		"pin2": func() (bool, int, error) { n, err := card.Tries(ctx, uicc.PIN2); return err == nil, n, err },
+		"adm1": func() (bool, int, error) { n, err := card.Tries(ctx, uicc.ADM1); return err == nil, n, err },
+	}
+	for name, ask := range asks {
+		there, n, err := ask()
+		switch {
+		case there:
+			r.Tries[name] = n
+		case errors.Is(err, uicc.ErrPINBlocked): // cards answer 63C0 or 6983 (TS 102 221 clause 11.1.9)
+			r.Tries[name] = 0
+		case answered(err) != nil:
+			return err
+		}
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/uicc"
 	"cardbureau/hsm/aka"
 	"cardbureau/personalization/bureau"
@@ -23,6 +24,7 @@ type simProgram struct {
 	ICCID     string `arg:"" help:"Serial number of the SIM that belongs to the order."`
 	Kind      string `help:"Kind of the SIM: a profile of sims/." required:""`
 	PIN1      bool   `help:"The blank asks for its PIN1: a further line of standard input." name:"sim-pin"`
+	MSISDN    bool   `help:"The SIM's number is written too: a further line of standard input, after the administrative key." name:"msisdn"`
 	MNC       int    `help:"Digits of the network code." name:"mnc-digits" default:"2"`
 	SPN       string `help:"Name of the service provider." name:"spn"`
 	ACC       uint16 `help:"Access control classes, a bit each; 0: one that comes of the IMSI's last digit." name:"acc"`
@@ -59,6 +61,17 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 		return &exitError{exitUsage, err.Error()}
 	}
 	defer clear(adm)
+	number := ""
+	if c.MSISDN {
+		if line, err = lines.line(ctx, "Number: "); err != nil {
+			return err
+		}
+		m, err := pairing.ParseMSISDN(strings.TrimSpace(string(line)))
+		if err != nil {
+			return &exitError{exitUsage, err.Error()}
+		}
+		number = m.Digits()
+	}
 	var pin []byte
 	if c.PIN1 {
 		if pin, err = lines.line(ctx, "PIN1 of the SIM: "); err != nil {
@@ -99,18 +112,28 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	} else if have != c.ICCID { // before keys are made for it
 		return uicc.ErrOtherCard
 	}
-	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
-	if errors.Is(err, uicc.ErrLastTry) {
-		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which is not spent unasked: nothing was written; ask its vendor, then give --last-try for the administrative key", conn.Reader())
-	}
+	p, err := c.write(ctx, b, card, kind, iccid, imsi, number, adm, pin, actor)
 	if err != nil {
-		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)
+		return c.explained(conn.Reader(), err)
 	}
 	if g.JSON {
 		return printJSON(map[string]any{"iccid": c.ICCID, "written": p.Written, "right": p.Right, "unread": p.Unread, "otaKeys": p.OTA})
 	}
 	fmt.Printf("SIM %s: %s\n", c.ICCID, programmed(p))
 	return nil
+}
+
+// explained says what an error means for who stands before the reader.
+func (c simProgram) explained(reader string, err error) error {
+	switch {
+	case errors.Is(err, uicc.ErrLastTry):
+		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which is not spent unasked: nothing was written; ask its vendor, then give --last-try for the administrative key", reader)
+	case !c.PIN1 && errors.Is(err, apdu.SWSecurityStatusNotSatisfied):
+		return fmt.Errorf("the SIM in %s asks for its PIN1: run the command again with --sim-pin, and give it after the administrative key: %w", reader, err)
+	case errors.Is(err, apdu.ErrInDoubt):
+		return fmt.Errorf("the SIM in %s was taken out, or does not answer: put it in and run the same command again, which leaves what is right already: %w", reader, err)
+	}
+	return fmt.Errorf("the SIM in %s: %w", reader, err)
 }
 
 // programmed says what was done to a blank.
@@ -126,7 +149,7 @@ func programmed(p uicc.Programmed) string {
 }
 
 // write makes the SIM's keys, once, and programs it.
-func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card, kind *uicc.Kind, iccid pairing.ICCID, imsi pairing.IMSI, adm, pin []byte, actor store.Actor) (p uicc.Programmed, err error) {
+func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card, kind *uicc.Kind, iccid pairing.ICCID, imsi pairing.IMSI, number string, adm, pin []byte, actor store.Actor) (p uicc.Programmed, err error) {
 	centre := b.SIMCentre()
 	keys, err := centre.Keys(ctx, iccid)
 	if errors.Is(err, pairing.ErrNotOwn) {
@@ -154,7 +177,7 @@ func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card
 	}
 	defer secret.Zero()
 	s := uicc.Subscription{
-		ICCID: c.ICCID, IMSI: imsi.Digits(), MNCDigits: c.MNC, SPN: c.SPN, ACC: c.ACC,
+		ICCID: c.ICCID, IMSI: imsi.Digits(), MSISDN: number, MNCDigits: c.MNC, SPN: c.SPN, ACC: c.ACC,
 		K: uicc.Secret(secret.K), OPc: uicc.Secret(secret.OPc), OTA: map[string]uicc.Secret{}, PIN1: pin, LastTry: c.LastTry,
 	}
 	for name, k := range secret.OTA {

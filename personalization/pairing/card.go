@@ -15,11 +15,9 @@ var ErrSIMPIN = errors.New("the SIM asks for its PIN1")
 // given none: ErrSIMPIN where the SIM wants one, before anything that it would refuse.
 // A SIM whose PIN1 is disabled, or that has none, needs nothing.
 func UnlockSIM(ctx context.Context, card *uicc.Card, pin []byte) error {
-	_, err := card.Tries(ctx, uicc.PIN1)
+	asks, _, err := card.AsksPIN1(ctx)
 	switch {
-	case errors.Is(err, uicc.ErrPINDisabled), errors.Is(err, uicc.ErrNoPIN):
-		return nil
-	case err != nil:
+	case err != nil || !asks:
 		return err
 	case pin == nil:
 		return ErrSIMPIN

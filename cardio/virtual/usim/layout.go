@@ -18,6 +18,16 @@ func serviceTable(n int, services ...int) []byte {
 	return t
 }
 
+// gsmServiceTable is EF.SST (TS 51.011 clause 10.3.7): two bits a service, allocated and
+// activated.
+func gsmServiceTable(n int, services ...int) []byte {
+	t := make([]byte, n)
+	for _, s := range services {
+		t[(s-1)/4] |= 3 << (2 * ((s - 1) % 4))
+	}
+	return t
+}
+
 func (c *Chip) service(n int) bool {
 	t := c.space.Get(dataPrefix + dataService)
 	return (n-1)/8 < len(t) && t[(n-1)/8]&(1<<((n-1)%8)) != 0
@@ -39,7 +49,7 @@ func (m maker) usimFiles() []entry {
 		home = padded(append(plmn[:3:3], 0xC0, 0x80), 20) // E-UTRAN, UTRAN, GSM
 	}
 	acc := binary.BigEndian.AppendUint16(nil, p.ACC)
-	services := serviceTable(12, 1, 2, 10, 12, 19, 20, serviceGSMAccess, 33, serviceGSM, 42, 43, 51, serviceGBA, 85)
+	services := serviceTable(12, 1, 10, 12, 19, 20, 21, serviceGSMAccess, 33, serviceGSM, 42, 43, serviceGBA, 85)
 	return []entry{
 		{fid: "6F05", sfi: 0x02, rule: ruleUserAlways, data: []byte("faen")},
 		{fid: "6F07", sfi: 0x07, rule: ruleReadPIN, data: encodeIMSI(p.IMSI)},
@@ -94,7 +104,7 @@ func (m maker) gsmFiles() []entry {
 		{fid: "6F05", rule: ruleUserAlways, data: []byte{0x01}},
 		{fid: "6F20", rule: ruleUser, shares: usimPath + "/5F3B/4F20"},
 		{fid: "6F30", rule: ruleUser, data: filled(24)},
-		{fid: "6F38", rule: ruleReadPIN, data: []byte{0xFF, 0x3F, 0xFF, 0x0F, 0x0C, 0x00, 0xF0, 0x03}},
+		{fid: "6F38", rule: ruleReadPIN, data: gsmServiceTable(8, 1, 2, 4, 7, 9, 12, 13, 17, 27, 28, 29)},
 		{fid: "6F39", rule: ruleCounter, record: 3, cyclic: true, shares: usimPath + "/6F39"},
 		{fid: "6F74", rule: ruleUser, data: filled(16)},
 		{fid: "6FAE", rule: ruleReadAlways, data: []byte{0x03}},

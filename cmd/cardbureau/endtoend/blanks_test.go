@@ -47,12 +47,12 @@ func (d desks) blanks() (made []blank, paired []pair) {
 		if out := d.silent(0, "", "sim", "read", "--reader", d.readers[1]); !strings.Contains(out, b.SIM) || !strings.Contains(out, "ADM1 3 tries left") || !strings.Contains(out, b.kind) {
 			d.t.Errorf("sim read says %q", out)
 		}
-		program := []string{"sim", "program", b.SIM, "--kind", b.kind, "--reader", d.readers[1]}
-		if out := d.silent(1, b.IMSI+"\n12121212\n", program...); !strings.Contains(out, "the administrative key ADM1 is wrong, 2 tries are left") {
+		program := []string{"sim", "program", b.SIM, "--kind", b.kind, "--msisdn", "--reader", d.readers[1]}
+		if out := d.silent(1, b.IMSI+"\n12121212\n"+b.Number+"\n", program...); !strings.Contains(out, "the administrative key ADM1 is wrong, 2 tries are left") {
 			d.t.Errorf("a wrong administrative key: %q", out)
 		}
 		for _, again := range []bool{false, true} {
-			out := d.silent(0, b.IMSI+"\n88888888\n", program...)
+			out := d.silent(0, b.IMSI+"\n88888888\n"+b.Number+"\n", program...)
 			if strings.Contains(out, "written, 1 right before; read back") == again || !strings.Contains(out, "; 9 of the files are keys over the air") {
 				d.t.Errorf("sim program, again %v, says %q", again, out)
 			}

@@ -63,6 +63,8 @@ type Card struct {
 	last  *FCP   // of what was selected last
 	p2    byte   // of SELECT in class 00: what the card is asked to return
 	pin1  byte   // reference of PIN1, as the card's PIN status template has it
+	// pin1Off: that template says that PIN1 is disabled.
+	pin1Off bool
 	// pending is the length of a toolkit command that waits to be fetched, 0: none.
 	pending int
 }
@@ -130,6 +132,7 @@ func (c *Card) SelectApplication(ctx context.Context, aid []byte) error {
 		f.PINs = c.statusPINs(ctx)
 	}
 	c.last, c.aid, c.app, c.pin1 = f, f.AID, USIM, f.pin1()
+	c.pin1Off = f.disabled(c.pin1)
 	if len(c.aid) == 0 {
 		c.aid = append([]byte(nil), aid...)
 	}

@@ -3,6 +3,7 @@ package uicc
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"cardbureau/cardio/tlv"
 )
@@ -171,7 +172,7 @@ func (f *FCP) setPINs(v []byte) error {
 				return fmt.Errorf("%w: PIN status template", ErrMalformed)
 			}
 			n := len(f.PINs)
-			enabled := n/8 < len(bits) && bits[n/8]&(0x80>>(n%8)) != 0
+			enabled := n/8 >= len(bits) || bits[n/8]&(0x80>>(n%8)) != 0 // a card that does not say asks for it
 			f.PINs = append(f.PINs, PINStatus{Reference: o.Value[0], Enabled: enabled, Universal: o.Value[0] == universalPIN && usage&usageVerify != 0, Tries: -1, UnblockTries: -1})
 			usage = 0
 		}
@@ -209,6 +210,11 @@ func (f *FCP) pin1() byte {
 		}
 	}
 	return found
+}
+
+// disabled reports whether the card says that a PIN is disabled.
+func (f *FCP) disabled(reference byte) bool {
+	return slices.ContainsFunc(f.PINs, func(p PINStatus) bool { return p.Reference == reference && !p.Enabled })
 }
 
 // Structure and type bytes of class A0 (TS 51.011 clause 9.3).

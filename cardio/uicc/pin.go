@@ -107,10 +107,16 @@ func (c *Card) reference(reference byte) byte {
 }
 
 // Tries asks how many tries a PIN has, without spending one: by VERIFY without data, or
-// in class A0 by what the directory says. ErrPINDisabled, ErrNoPIN.
+// in class A0 by what the directory says. ErrPINDisabled, ErrNoPIN. Whether PIN1 is
+// disabled is what the PIN status template says (TS 102 221 clause 9.5.2): VERIFY
+// without data asks for the tries alone (clause 11.1.9), and there are cards that answer
+// 63Cx for a disabled PIN too.
 func (c *Card) Tries(ctx context.Context, reference byte) (int, error) {
 	if c.app == SIM {
 		return c.gsmTries(ctx, reference)
+	}
+	if reference == PIN1 && c.pin1Off {
+		return 0, ErrPINDisabled
 	}
 	return c.ask(ctx, insVerify, reference)
 }
@@ -342,8 +348,18 @@ func (c *Card) onePIN(ctx context.Context, ins byte, pin []byte, last bool) erro
 		return err
 	}
 	defer clear(b)
-	if err := c.mayTry(ctx, PIN1, last); err != nil && !(ins == insEnable && errors.Is(err, ErrPINDisabled)) {
+	off := c.pin1Off
+	if ins == insEnable {
+		c.pin1Off = false // the card is asked: it may tell the tries of a disabled PIN
+	}
+	err = c.mayTry(ctx, PIN1, last)
+	c.pin1Off = off
+	if err != nil && !(ins == insEnable && errors.Is(err, ErrPINDisabled)) {
 		return err
 	}
-	return c.pin(ctx, PIN1, apdu.Command{INS: ins, P2: c.reference(PIN1), Data: b}, c.Tries)
+	if err := c.pin(ctx, PIN1, apdu.Command{INS: ins, P2: c.reference(PIN1), Data: b}, c.Tries); err != nil {
+		return err
+	}
+	c.pin1Off = ins == insDisable
+	return nil
 }

@@ -76,6 +76,8 @@ func (c simRead) Run(ctx context.Context, g *globals) error {
 		switch n, err := card.Tries(ctx, reference); {
 		case err == nil:
 			r.Tries[name] = n
+		case errors.Is(err, uicc.ErrPINBlocked):
+			r.Tries[name] = 0
 		case !errors.Is(err, uicc.ErrNoPIN) && !errors.Is(err, uicc.ErrPINDisabled):
 			if answered(err) != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/uicc"
 	"cardbureau/hsm/aka"
 	"cardbureau/personalization/bureau"
@@ -101,6 +102,11 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
 	if errors.Is(err, uicc.ErrLastTry) {
 		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which this command never spends: nothing was written; ask its vendor", conn.Reader())
+	}
+	if errors.Is(err, apdu.SWSecurityStatusNotSatisfied) && !c.PIN1 {
+		if _, perr := card.Tries(ctx, uicc.PIN1); perr == nil {
+			return fmt.Errorf("the SIM in %s asks for its PIN1: run the command again with --sim-pin, and give it after the administrative key: %w", conn.Reader(), err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("the SIM in %s: %w", conn.Reader(), err)

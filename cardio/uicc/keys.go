@@ -118,13 +118,14 @@ const (
 	otaShortMAC = 0x80
 	otaAES      = 0x40
 	otaKinds    = 0x03
+	otaEvery    = 0x03 // a key for every purpose
 	otaHeader   = 3
 )
 
 var otaKeys = []string{"kic", "kid", "kik"} // in the order of their codes
 
 func (f SIMFile) isKey() bool {
-	return f.SecurityDomain >= 0 && f.SecurityDomain <= 0xFF && f.KeySet >= 1 && f.KeySet <= 3 && slices.Contains(otaKeys, f.Key) &&
+	return f.SecurityDomain != nil && *f.SecurityDomain >= 0 && *f.SecurityDomain <= 0xFF && f.KeySet >= 1 && f.KeySet <= 3 && slices.Contains(otaKeys, f.Key) &&
 		(f.Algorithm == "" || f.Algorithm == "des" || f.Algorithm == "aes") && (f.MAC == 0 || f.MAC == 4 || f.MAC == 8) &&
 		f.Offset == 0 && f.Prefix == "" && (f.If == "" || f.If == "ota")
 }
@@ -151,34 +152,42 @@ func (f SIMFile) otaKey(key Secret) ([]byte, error) {
 	if f.MAC == 4 {
 		about |= otaShortMAC
 	}
-	return append([]byte{byte(f.SecurityDomain), byte(f.KeySet), about}, key...), nil
+	return append([]byte{byte(*f.SecurityDomain), byte(f.KeySet), about}, key...), nil
 }
 
 // keyRecord is the record that has a key of the same domain, set and purpose, or else
-// the first free one. So a try that follows one that was cut off meets the same record.
+// one whose key is for every purpose, or else the first free one. So a try that follows
+// one that was cut off meets the same record.
 func (c *Card) keyRecord(ctx context.Context, f SIMFile, file *FCP) (int, error) {
 	if file.RecordLength <= otaHeader {
 		return 0, fmt.Errorf("file %s: %w: keys over the air are records", f.Path, ErrMalformed)
 	}
-	want := []byte{byte(f.SecurityDomain), byte(f.KeySet), byte(slices.Index(otaKeys, f.Key))}
-	free := 0
+	want := []byte{byte(*f.SecurityDomain), byte(f.KeySet), byte(slices.Index(otaKeys, f.Key))}
+	free, shared := 0, 0
 	for n := 1; n <= file.Records; n++ {
 		record, err := c.ReadRecord(ctx, f.Path, n)
 		if err != nil {
 			return 0, err
 		}
 		empty := len(bytes.Trim(record, "\xFF")) == 0
-		same := len(record) > otaHeader && bytes.Equal([]byte{record[0], record[1], record[2] & otaKinds}, want)
+		set := len(record) > otaHeader && bytes.Equal(record[:2], want[:2])
+		same := set && record[2]&otaKinds == want[2]
+		every := set && record[2]&otaKinds == otaEvery
 		clear(record)
 		switch {
 		case empty && free == 0:
 			free = n
 		case !empty && same:
 			return n, nil
+		case !empty && every && shared == 0:
+			shared = n
 		}
 	}
+	if shared > 0 {
+		return shared, nil
+	}
 	if free == 0 {
-		return 0, fmt.Errorf("file %s: %w: it has no record for key %s of security domain %02X, and none is free", f.Path, ErrValue, f.otaName(), f.SecurityDomain)
+		return 0, fmt.Errorf("file %s: %w: it has no record for key %s of security domain %02X, and none is free", f.Path, ErrValue, f.otaName(), *f.SecurityDomain)
 	}
 	return free, nil
 }

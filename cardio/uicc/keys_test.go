@@ -151,7 +151,7 @@ func TestProgramOTARefused(t *testing.T) {
 		"AES for DES": func(_ *uicc.Kind, s *uicc.Subscription) {
 			s.OTA["KIC1"] = []byte("thirty two bytes of a key of AES")
 		},
-		"no room": func(k *uicc.Kind, _ *uicc.Subscription) { k.Programming[6].SecurityDomain = 0x55 },
+		"no room": func(k *uicc.Kind, _ *uicc.Subscription) { k.Programming[6].SecurityDomain = new(0x55) },
 	} {
 		s := subscription(t)
 		s.OTA = map[string]uicc.Secret{"KIC1": []byte("sixteen byte key"), "KID1": []byte("sixteen byte key")}
@@ -202,5 +202,82 @@ func TestProgramUnreadable(t *testing.T) {
 	}
 	if keys, _ := otaFiles(mem.Dump()); !strings.Contains(keys, "the KIc of set 1") || !strings.Contains(keys, "the KID of set 1") {
 		t.Error("not written")
+	}
+}
+
+// everyPurpose is a card whose first key over the air is for every purpose, until it is
+// written.
+type everyPurpose struct {
+	apdu.Card
+	keys    bool
+	written bool
+}
+
+func (c *everyPurpose) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	switch command[1] {
+	case 0xA4:
+		c.keys = bytes.Contains(command, []byte{0x6F, 0x22})
+	case 0xDC:
+		c.written = c.written || c.keys && command[2] == 1
+	}
+	answer, err := c.Card.Transmit(ctx, command)
+	if command[1] == 0xB2 && c.keys && command[2] == 1 && !c.written && len(answer) > 3 {
+		answer[2] |= 0x03
+	}
+	return answer, err
+}
+
+// TestProgramOverEveryPurpose: a key for every purpose of the set gives way to the first
+// key that comes; no second stands beside it.
+func TestProgramOverEveryPurpose(t *testing.T) {
+	p := blank()
+	mem := nvm.InMemory()
+	ch, err := usim.New(usim.Config{Memory: mem, Profile: &p})
+	must(t, err)
+	c, err := uicc.Open(t.Context(), &everyPurpose{Card: usim.Terminal{Card: ch}})
+	must(t, err)
+	s := subscription(t)
+	s.OTA = map[string]uicc.Secret{"KIC1": []byte("the KIc of set 1"), "KID1": []byte("the KID of set 1")}
+	done, err := c.Program(t.Context(), sja2(), []byte("12345678"), s)
+	if err != nil || done.OTA != 2 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	keys, _ := otaFiles(mem.Dump())
+	if !strings.HasPrefix(keys, string(unhex(t, "fe0110"))+"the KIc of set 1") || strings.Count(keys, "the KI") != 2 {
+		t.Errorf("%X", keys)
+	}
+}
+
+// TestProgramMeasures: a file without room is found before the first is written.
+func TestProgramMeasures(t *testing.T) {
+	c, r := opened(t, blank()) // an SJA2, whose AF20 is too short for TUAK
+	_, err := c.Program(t.Context(), sja5(), []byte("12345678"), tuakSubscription(t))
+	if !errors.Is(err, uicc.ErrValue) || !strings.Contains(err.Error(), "7FFF/AF20") || !strings.HasSuffix(err.Error(), "nothing was written") {
+		t.Error(err)
+	}
+	for _, cmd := range r.sent {
+		if cmd[2:4] == "D6" || cmd[2:4] == "DC" {
+			t.Errorf("it was written to: %s", cmd[:8])
+		}
+	}
+}
+
+// TestProgramWithTheLastTry: it is spent only where that was said.
+func TestProgramWithTheLastTry(t *testing.T) {
+	ctx := t.Context()
+	c, _ := opened(t, blank())
+	s := subscription(t)
+	for range 2 {
+		var bad *uicc.PINError
+		if _, err := c.Program(ctx, sja2(), []byte("87654321"), s); !errors.As(err, &bad) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Program(ctx, sja2(), []byte("12345678"), s); !errors.Is(err, uicc.ErrLastTry) {
+		t.Error(err)
+	}
+	s.LastTry = true
+	if _, err := c.Program(ctx, sja2(), []byte("12345678"), s); err != nil {
+		t.Error(err)
 	}
 }

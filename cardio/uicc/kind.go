@@ -48,7 +48,7 @@ type SIMFile struct {
 	// has: the domain as the card numbers it, the set from 1, and kic, kid or kik. The
 	// record is the one that has this key already, or else the first free one; Record
 	// names it on a card that lets nobody read them.
-	SecurityDomain int    `yaml:"security-domain"`
+	SecurityDomain *int   `yaml:"security-domain"` // nil: not said
 	KeySet         int    `yaml:"key-set"`
 	Key            string `yaml:"key"`
 	// Algorithm is for what the key is, des or aes; des when empty. MAC is the length
@@ -113,7 +113,7 @@ func (k *Kind) Check() error {
 			return fmt.Errorf("%s: a kind with several algorithms writes keys if: milenage", at)
 		case f.Value == "ota" && !f.isKey():
 			return fmt.Errorf("%s: a key over the air has security-domain 0 to 255, key-set 1 to 3, key kic, kid or kik, algorithm des or aes, mac 4 or 8, and no offset or prefix", at)
-		case f.Value != "ota" && (f.SecurityDomain != 0 || f.KeySet != 0 || f.Key != "" || f.Algorithm != "" || f.MAC != 0):
+		case f.Value != "ota" && (f.SecurityDomain != nil || f.KeySet != 0 || f.Key != "" || f.Algorithm != "" || f.MAC != 0):
 			return fmt.Errorf("%s: security-domain, key-set, key, algorithm and mac are of the value ota", at)
 		case f.Application != "" && (f.Application != applicationISIM || !strings.HasPrefix(f.Path, dirADF+"/")):
 			return fmt.Errorf("%s: application is isim, for a path that begins with 7FFF, or nothing", at)

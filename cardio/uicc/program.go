@@ -28,6 +28,9 @@ type Subscription struct {
 	TUAK   *TUAKParameters // nil: MILENAGE
 	// OTA are keys for messages over the air, by KIC1, KID1, KIK1 to KIK3.
 	OTA map[string]Secret
+	// LastTry: the last try of the administrative key may be spent. A wrong key then
+	// blocks the blank for good.
+	LastTry bool
 	// PIN1 is given where the blank asks for it: files are read back behind it.
 	PIN1 Secret
 }
@@ -56,9 +59,10 @@ type Programmed struct {
 }
 
 // Program writes a subscription to a blank: the ICCID is compared first, then the
-// administrative key is given, once, then each file is read, written where it differs,
-// and read back where the card's rules let it be read. So it may be repeated after the card was pulled out. ErrOtherCard,
-// ErrReadBack, ErrLastTry, *PINError, *AlgorithmError.
+// administrative key is given, once, then every file is measured, and only then each is
+// read, written where it differs, and read back where the card's rules let it be read. So
+// it may be repeated after the card was pulled out. ErrOtherCard, ErrReadBack, ErrLastTry,
+// *PINError, *AlgorithmError.
 func (c *Card) Program(ctx context.Context, k *Kind, adm []byte, s Subscription) (p Programmed, err error) {
 	if len(k.Programming) == 0 {
 		return p, ErrNotBlank
@@ -79,7 +83,7 @@ func (c *Card) Program(ctx context.Context, k *Kind, adm []byte, s Subscription)
 	if len(adm) != pinSize {
 		return p, ErrPINFormat
 	}
-	if err := c.verify(ctx, byte(k.ADM), append([]byte(nil), adm...), false); err != nil {
+	if err := c.verify(ctx, byte(k.ADM), append([]byte(nil), adm...), s.LastTry); err != nil {
 		return p, err
 	}
 	if len(s.PIN1) > 0 {
@@ -92,10 +96,18 @@ func (c *Card) Program(ctx context.Context, k *Kind, adm []byte, s Subscription)
 	if err != nil {
 		return p, err
 	}
-	for _, f := range k.Programming {
-		if !s.has(f) || f.Application != "" && apps[f.Application] == nil {
-			continue
+	files := slices.DeleteFunc(slices.Clone(k.Programming), func(f SIMFile) bool {
+		return !s.has(f) || f.Application != "" && apps[f.Application] == nil
+	})
+	for _, f := range files {
+		if err := c.enter(ctx, apps[f.Application]); err != nil {
+			return p, err
 		}
+		if err := c.measure(ctx, f, &s); err != nil {
+			return p, fmt.Errorf("%w: nothing was written", err)
+		}
+	}
+	for _, f := range files {
 		if err := c.enter(ctx, apps[f.Application]); err != nil {
 			return p, err
 		}
@@ -174,6 +186,22 @@ const (
 	written
 	writtenUnread
 )
+
+// measure finds out whether a file has room for what it gets.
+func (c *Card) measure(ctx context.Context, f SIMFile, s *Subscription) error {
+	file, err := c.Select(ctx, f.Path)
+	if err != nil {
+		return err
+	}
+	size := file.Size
+	if f.Record > 0 || f.Value == "ota" {
+		size = file.RecordLength
+		f.Record = max(f.Record, 1)
+	}
+	b, err := f.content(s, size)
+	clear(b)
+	return err
+}
 
 // program writes one file, where it is not right already. A file of keys that nobody
 // may read is written each time.

@@ -24,6 +24,7 @@ type simCommand struct {
 	Check   simCheck   `cmd:"" help:"Check an input or output file to its end."`
 	Plan    simPlan    `cmd:"" help:"Take in the plan of operators: prefixes and keys, signed by two custodians."`
 	List    simList    `cmd:"" help:"List a card's pairings."`
+	Verify  simVerify  `cmd:"" help:"Verify the pairing records that were read from a card, with public keys alone."`
 	Suspend simSuspend `cmd:"" help:"Take a paired SIM out of service, or back into it, at its holder's request."`
 	End     simEnd     `cmd:"" help:"End a pairing."`
 	Finish  simFinish  `cmd:"" help:"Ask the operator again about a pairing that waits."`

@@ -28,6 +28,7 @@ type simProgram struct {
 	SPN       string `help:"Name of the service provider." name:"spn"`
 	ACC       uint16 `help:"Access control classes, a bit each; 0: one that comes of the IMSI's last digit." name:"acc"`
 	Algorithm string `help:"Algorithm of keys that the bureau draws, milenage (if you say nothing) or tuak; a SIM that has keys of the other one is refused." enum:",milenage,tuak" default:""`
+	LastTry   bool   `help:"Give the administrative key even where it has one try left: if it is wrong, the blank is lost for good." name:"last-try"`
 	Batch     string `help:"Batch under which the bureau keeps the SIM's keys; without it, a name that is drawn."`
 	Operator  string `help:"Who programs it, for the audit." default:"${user}"`
 }
@@ -101,7 +102,7 @@ func (c simProgram) Run(ctx context.Context, g *globals) error {
 	}
 	p, err := c.write(ctx, b, card, kind, iccid, imsi, adm, pin, actor)
 	if errors.Is(err, uicc.ErrLastTry) {
-		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which this command never spends: nothing was written; ask its vendor", conn.Reader())
+		return fmt.Errorf("the SIM in %s has one try left for its administrative key or PIN1, which is not spent unasked: nothing was written; ask its vendor, then give --last-try for the administrative key", conn.Reader())
 	}
 	if errors.Is(err, apdu.SWSecurityStatusNotSatisfied) && !c.PIN1 {
 		if _, perr := card.Tries(ctx, uicc.PIN1); perr == nil {
@@ -160,7 +161,7 @@ func (c simProgram) write(ctx context.Context, b *bureau.Bureau, card *uicc.Card
 	defer secret.Zero()
 	s := uicc.Subscription{
 		ICCID: c.ICCID, IMSI: imsi.Digits(), MNCDigits: c.MNC, SPN: c.SPN, ACC: c.ACC,
-		K: uicc.Secret(secret.K), OPc: uicc.Secret(secret.OPc), OTA: map[string]uicc.Secret{}, PIN1: pin,
+		K: uicc.Secret(secret.K), OPc: uicc.Secret(secret.OPc), OTA: map[string]uicc.Secret{}, PIN1: pin, LastTry: c.LastTry,
 	}
 	for name, k := range secret.OTA {
 		s.OTA[name] = uicc.Secret(k)

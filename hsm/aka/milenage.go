@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Sizes in bytes.
@@ -182,26 +183,31 @@ func (m *Milenage) out(t [block]byte, n int) [block]byte {
 // F1 is MAC-A: OUT1[0..63].
 func (m *Milenage) F1(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) Secret {
 	o := m.out1(rand, sqn, amf)
-	return o[:macSize:macSize]
+	defer clear(o[:])
+	return slices.Clone(Secret(o[:macSize]))
 }
 
 // F1Star is MAC-S: OUT1[64..127].
 func (m *Milenage) F1Star(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) Secret {
 	o := m.out1(rand, sqn, amf)
-	return o[macSize:]
+	defer clear(o[:])
+	return slices.Clone(Secret(o[macSize:]))
 }
 
 // F2345 is RES of 8 bytes and AK from OUT2, CK from OUT3 and IK from OUT4.
 func (m *Milenage) F2345(rand [RANDSize]byte) Keys {
 	t := m.temp(rand)
 	two, three, four := m.out(t, 2), m.out(t, 3), m.out(t, 4)
-	return Keys{RES: two[8:], CK: three[:], IK: four[:], AK: two[:akSize:akSize]}
+	defer clear(t[:])
+	defer clear(two[:])
+	return Keys{RES: slices.Clone(Secret(two[8:])), CK: three[:], IK: four[:], AK: slices.Clone(Secret(two[:akSize]))}
 }
 
 // F5Star is AK of resynchronization: OUT5[0..47].
 func (m *Milenage) F5Star(rand [RANDSize]byte) Secret {
 	o := m.out(m.temp(rand), 5)
-	return o[:akSize:akSize]
+	defer clear(o[:])
+	return slices.Clone(Secret(o[:akSize]))
 }
 
 // rotate turns x by r bits to the left, towards the most significant bit. r is

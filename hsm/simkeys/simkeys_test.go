@@ -235,6 +235,15 @@ func TestEverySubscriber(t *testing.T) {
 			if _, err := OpenRow(ctx, key, form, other, row, own); !errors.Is(err, hsm.ErrAuthentication) {
 				t.Errorf("%s with another purpose: %v", name, err)
 			}
+			if s.TUAK != nil {
+				changed := *s.TUAK
+				changed.Iterations++
+				other := kind
+				other.TUAK = &changed
+				if _, err := OpenRow(ctx, key, form, other, row, own); !errors.Is(err, hsm.ErrAuthentication) {
+					t.Errorf("%s with another number of iterations: %v", name, err)
+				}
+			}
 			if len(row.OTA) > 0 {
 				row.OTA["KIC1"], row.OTA["KID1"] = row.OTA["KID1"], row.OTA["KIC1"]
 				if _, err := OpenRow(ctx, key, form, kind, row, own); !errors.Is(err, hsm.ErrAuthentication) {

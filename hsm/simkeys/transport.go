@@ -50,16 +50,19 @@ type Row struct {
 // Kind is what a file says of all its subscribers.
 type Kind struct {
 	TUAK *aka.TUAKParameters // nil: MILENAGE
-	// Delegated: the operator has the bureau program the SIMs. It is part of what
-	// AESGCM authenticates.
+	// Delegated: the operator has the bureau program the SIMs.
 	Delegated bool
 }
 
-// aad is what AESGCM binds a field to.
+// aad is what AESGCM binds a field to: Binding.AAD, the purpose, TUAK's parameters as
+// bits of MAC, RES, CK and IK and the iterations, and the field's name, each behind |.
 func (k Kind) aad(b Binding, field string) []byte {
 	out := b.AAD()
 	if k.Delegated {
 		out = append(out, "|programming"...)
+	}
+	if p := k.TUAK; p != nil {
+		out = fmt.Appendf(out, "|TUAK/%d/%d/%d/%d/%d", 8*p.MAC, 8*p.RES, 8*p.CK, 8*p.IK, p.Iterations)
 	}
 	if field != "" {
 		out = append(append(out, '|'), field...)
@@ -75,8 +78,8 @@ type Cipher interface {
 
 // OpenRow gives the keys of a row. key must fit the form: an *hsm.AESKey for AES
 // forms, an *hsm.DES3Key for the others. hsm.ErrAuthentication for an AESGCM row
-// that was altered, or belongs to another ICCID, batch or purpose. The caller zeroes
-// the subscriber.
+// that was altered, or belongs to another ICCID, batch, purpose or TUAK's parameters. The
+// caller zeroes the subscriber.
 func OpenRow(ctx context.Context, key Cipher, form Form, kind Kind, row Row, b Binding) (s Subscriber, err error) {
 	if err := b.check(); err != nil {
 		return Subscriber{}, err

@@ -64,6 +64,9 @@ var exchangedRoles = map[string]exchanged{
 
 	RoleSIMTransport:            {'A', []int{16, 24, 32}, []string{"K0"}, "BDN", hsm.UseEncrypt},
 	RoleSIMTransport + RoleDES3: {'T', []int{16, 24}, []string{"K0"}, "BDN", hsm.UseEncrypt},
+
+	RoleSIMProgramming:            {'A', []int{16, 24, 32}, []string{"K0"}, "BDN", hsm.UseEncrypt},
+	RoleSIMProgramming + RoleDES3: {'T', []int{16, 24}, []string{"K0"}, "BDN", hsm.UseEncrypt},
 }
 
 // exchangedRole finds how keys of a role come in: those above, the bank's masters of

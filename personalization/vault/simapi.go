@@ -10,6 +10,11 @@ const (
 	RoleSIMStorage   = "sim-storage"   // subscribers' keys are wrapped under it, AES-256
 	RoleSIMSession   = "sim-session"   // expected responses are sealed under it, AES-256
 	RoleSIMTransport = "sim-transport" // an operator's or vendor's files come under it, AES-256; with "-des" 3DES of three parts
+
+	// RoleSIMProgramming is a transport key for files of SIMs that the bureau programs,
+	// and for nothing else; with "-des" 3DES. Forms that do not authenticate a file's
+	// purpose come under it: a file of keys that must not leave cannot be made one of them.
+	RoleSIMProgramming = "sim-programming"
 )
 
 // SIMScheme is how a subscriber's sequence numbers are made (TS 33.102 annex C).
@@ -41,8 +46,9 @@ type SIMKeyRow struct {
 // SIMKeysInRequest asks to take keys in from a file. It is one call for many
 // rows, of which all are taken or none.
 type SIMKeysInRequest struct {
-	// TransportKey is "role/version", of the role sim-transport, for AES forms, or
-	// sim-transport-des.
+	// TransportKey is "role/version", of the role sim-transport for AES forms, or
+	// sim-transport-des; for files that are Delegated of sim-programming or
+	// sim-programming-des, which only AES-GCM may do without.
 	TransportKey string
 	Form         simkeys.Form
 	Batch        string

@@ -23,9 +23,9 @@ func (s *Service) makeSIMKeys(ctx context.Context, in *ProvisionRequest) error {
 	des := func(l string) error { return s.token.GenerateDES3(ctx, l, 24, o) }
 	wanted := map[string]func(string) error{RoleSIMStorage: aes, RoleSIMSession: aes}
 	if in.Development {
-		wanted[RoleSIMTransport] = aes
+		wanted[RoleSIMTransport], wanted[RoleSIMProgramming] = aes, aes
 		if s.token.Capabilities().Has(hsm.CanDES3) {
-			wanted[RoleSIMTransport+RoleDES3] = des
+			wanted[RoleSIMTransport+RoleDES3], wanted[RoleSIMProgramming+RoleDES3] = des, des
 		}
 	}
 	for role, make := range wanted {
@@ -72,10 +72,14 @@ func (s *Service) wrapSubscriber(ctx context.Context, sub simkeys.Subscriber, b 
 	return SIMKeys{Wrapped: w, ICCID: b.ICCID, Batch: b.Batch}, simError(err)
 }
 
-// transportKey is an operator's or a vendor's, of the type that the form needs.
-func (s *Service) transportKey(ctx context.Context, name string, form simkeys.Form) (simkeys.Cipher, error) {
+// transportKey is an operator's or a vendor's, of the type that the form needs. Where
+// the form does not authenticate the purpose, the key tells it.
+func (s *Service) transportKey(ctx context.Context, name string, form simkeys.Form, delegated bool) (simkeys.Cipher, error) {
 	role, _, _ := strings.Cut(name, "/")
 	want := RoleSIMTransport
+	if delegated && (form != simkeys.AESGCM || role == RoleSIMProgramming) {
+		want = RoleSIMProgramming
+	}
 	if form.DES3() {
 		want += RoleDES3
 	}
@@ -103,7 +107,7 @@ func (s *Service) simKeysIn(ctx context.Context, in *SIMKeysInRequest) (*simKeys
 			return nil, simError(err)
 		}
 	}
-	transport, err := s.transportKey(ctx, in.TransportKey, in.Form)
+	transport, err := s.transportKey(ctx, in.TransportKey, in.Form, in.Delegated)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +230,7 @@ func (s *Service) sealTestSIM(ctx context.Context, in *sealTestSIMRequest) (*SIM
 	} else if !exists || !development {
 		return nil, fmt.Errorf("%w: %s is no development key", ErrDevelopment, in.TransportKey)
 	}
-	transport, err := s.transportKey(ctx, in.TransportKey, in.Form)
+	transport, err := s.transportKey(ctx, in.TransportKey, in.Form, in.Keys.Delegated)
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,7 @@ func TestProfileIsChecked(t *testing.T) {
 		"r":               func(p *Profile) { p.R = []byte{1, 2, 3, 4, 200} },
 		"c":               func(p *Profile) { p.C = [][]byte{{1}, {2}, {3}, {4}, {5}} },
 		"ISIM":            func(p *Profile) { p.ISIM = true },
+		"ISIM, too long":  func(p *Profile) { p.ISIM, p.IMPI = true, strings.Repeat("1", maxIdentity+1) },
 		"ATR":             func(p *Profile) { p.ATR = []byte{0x3B} },
 		"toolkit command": func(p *Profile) { p.Proactive = [][]byte{{0xD1, 0x00}} },
 		"kind":            func(p *Profile) { p.Kind = 7 },

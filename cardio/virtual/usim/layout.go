@@ -101,13 +101,20 @@ func (m maker) gsmFiles() []entry {
 	}
 }
 
+// identityFile is how long files of an ISIM's identities are; maxIdentity fits behind tag
+// and length.
+const (
+	identityFile = 128
+	maxIdentity  = identityFile - 3
+)
+
 // isimFiles are those of ADF.ISIM (TS 31.103 clause 4.2).
 func (m maker) isimFiles() []entry {
 	p := m.profile
 	return []entry{
-		{fid: "6F02", sfi: 0x02, rule: ruleReadPIN, data: impu(p.IMPI, 128)},
-		{fid: "6F03", sfi: 0x05, rule: ruleReadPIN, data: impu(p.Domain, 128)},
-		{fid: "6F04", sfi: 0x04, rule: ruleReadPIN, record: 128, data: impu(p.IMPU, 128)},
+		{fid: "6F02", sfi: 0x02, rule: ruleReadPIN, data: impu(p.IMPI, identityFile)},
+		{fid: "6F03", sfi: 0x05, rule: ruleReadPIN, data: impu(p.Domain, identityFile)},
+		{fid: "6F04", sfi: 0x04, rule: ruleReadPIN, record: identityFile, data: impu(p.IMPU, identityFile)},
 		{fid: "6F07", sfi: 0x07, rule: ruleReadPIN, data: []byte{0x00, 0x00}},
 		{fid: "6FAD", sfi: 0x03, rule: ruleReadAlways, data: []byte{0x00, 0x00, 0x00}},
 	}

@@ -187,8 +187,8 @@ func (p Profile) check() error {
 		return fail("sequence numbers have 48 bits")
 	case len(p.R) != 5 || len(p.C) != 5:
 		return fail("MILENAGE has five r and five c")
-	case p.ISIM && (p.IMPI == "" || len(p.IMPI)+len(p.Domain)+len(p.IMPU) > 300):
-		return fail("an ISIM has a private identity")
+	case p.ISIM && (p.IMPI == "" || max(len(p.IMPI), len(p.Domain), len(p.IMPU)) > maxIdentity):
+		return fail("an ISIM has a private identity, and its files hold %d bytes of each", maxIdentity)
 	case !p.Variant.sound():
 		return fail("PIN1 has a reference from 01 to 08, and SELECT returns by P2 00, 04 or 0C")
 	case len(p.ATR) < 2 || len(p.ATR) > 33:

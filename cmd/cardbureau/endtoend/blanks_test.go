@@ -120,6 +120,9 @@ func (o *office) vendorFile(b blank) string {
 		Customer: "MCI", Type: "PLUG-IN", Profile: string(b.form), Batch: "of " + b.kind, TransportKey: "sim-transport/1", TUAK: b.tuak, Programming: true,
 		Variables: []string{"ICCID", "IMSI", "KI", "OPC"},
 	}
+	if b.form != simkeys.AESGCM {
+		h.TransportKey = "sim-programming/1" // the form does not tell what the file is for
+	}
 	switch {
 	case b.form == simkeys.AESGCM:
 		h.Variables = []string{"ICCID", "IMSI", "KEYS"}

@@ -230,6 +230,7 @@ func (o *office) verify(h holder, m pair, s sim, keys map[string]subscriber) {
 	if err := r.Of(thumbprint); err != nil || !r.HasNumber(salt, number) || r.HasNumber(salt, other) || !bytes.Equal(r.ID, id[:]) || r.Operator != mci {
 		t.Errorf("the record: %v", err)
 	}
+	o.offline.Do(func() { o.verifiedOffline(file, on, thumbprint, m, s) })
 	service, err := br.Pairing(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -37,10 +37,17 @@ func (c *Card) path(path string) string {
 
 // Select selects a file by its path: identifiers of four hexadecimal digits with a
 // slash between them, from the master file ("3F00/2FE2"), from a directory under it
-// ("7F10/6F40") or from the application ("7FFF/6F07"). ErrNotFound, NotAllowedError.
+// ("7F10/6F40") or from the application ("7FFF/6F07"). In class 00 a directory under the
+// master file is reached through it: by its identifier alone it can be selected from
+// itself and its siblings (TS 102 221 clause 8.4.2), and an application is not among
+// those on every card. ErrNotFound, NotAllowedError.
 func (c *Card) Select(ctx context.Context, path string) (*FCP, error) {
 	var f *FCP
-	for _, part := range strings.Split(c.path(path), "/") {
+	parts := strings.Split(c.path(path), "/")
+	if c.app != SIM && parts[0] != dirMF && parts[0] != dirADF {
+		parts = append([]string{dirMF}, parts...)
+	}
+	for _, part := range parts {
 		fid, err := hex.DecodeString(part)
 		if err != nil || len(fid) != 2 {
 			return nil, fmt.Errorf("%w: %q is no path", ErrNotFound, path)

@@ -116,3 +116,48 @@ func TestDisabledPINThatTellsItsTries(t *testing.T) {
 		}
 	}
 }
+
+// TestPINWithoutABit: a PIN whose bit the card leaves out is not one that it says is
+// disabled.
+func TestPINWithoutABit(t *testing.T) {
+	for list, enabled := range map[string]bool{"C606900160830101": false, "C606900180830101": true, "C603830101": true, "C6059000830101": true} {
+		f, err := uicc.ParseFCP(unhex(t, fmt.Sprintf("62%02X82027821%s", 4+len(list)/2, list)))
+		if err != nil || len(f.PINs) != 1 || f.PINs[0].Enabled != enabled {
+			t.Errorf("%s: %+v, %v", list, f, err)
+		}
+	}
+}
+
+// strict is a card whose application is no sibling of the directories under the master
+// file: what a SELECT by identifier reaches from where is counted as TS 102 221 clause
+// 8.4.2 lists it.
+type strict struct {
+	apdu.Card
+	inADF bool
+}
+
+func (s *strict) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	switch {
+	case bytes.HasPrefix(command, []byte{0x00, 0xA4, 0x04}), bytes.HasPrefix(command, []byte{0x00, 0xA4, 0x00, 0x04, 0x02, 0x7F, 0xFF}):
+		s.inADF = true
+	case bytes.HasPrefix(command, []byte{0x00, 0xA4, 0x00, 0x04, 0x02, 0x3F, 0x00}):
+		s.inADF = false
+	case s.inADF && bytes.HasPrefix(command, []byte{0x00, 0xA4, 0x00, 0x04, 0x02, 0xA5, 0x15}):
+		return []byte{0x6A, 0x82}, nil
+	}
+	return s.Card.Transmit(ctx, command)
+}
+
+// TestDirectoryFromApplication: DF.SYSTEM of a blank is reached through the master file,
+// as osmocom's pySim reaches it (SysmoISIMSJA2.program in pySim/cards.py selects 3F00,
+// then A515): from the application it need not be selectable.
+func TestDirectoryFromApplication(t *testing.T) {
+	ctx := t.Context()
+	_, r := chip(t, blank())
+	c, err := uicc.Open(ctx, &strict{Card: r})
+	must(t, err)
+	p, err := c.Program(ctx, sja2(), []byte("12345678"), subscription(t))
+	if err != nil || p.Written < 6 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}

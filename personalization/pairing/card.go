@@ -22,7 +22,10 @@ func UnlockSIM(ctx context.Context, card *uicc.Card, pin []byte) error {
 	case pin == nil:
 		return ErrSIMPIN
 	}
-	return card.VerifyPIN(ctx, uicc.PIN1, pin, false)
+	if err := card.VerifyPIN(ctx, uicc.PIN1, pin, false); !errors.Is(err, uicc.ErrPINDisabled) {
+		return err
+	}
+	return nil // a card that tells it only now
 }
 
 // cardSIM is a SIM as its card speaks.

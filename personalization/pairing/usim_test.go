@@ -2,9 +2,11 @@ package pairing_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 
+	"cardbureau/cardio/apdu"
 	"cardbureau/cardio/uicc"
 	"cardbureau/cardio/virtual/usim"
 	"cardbureau/hsm/aka"
@@ -144,6 +146,43 @@ func TestUnlockSIM(t *testing.T) {
 	card, err := uicc.Open(ctx, usim.Terminal{Card: chip})
 	d.must(err)
 	if err := pairing.UnlockSIM(ctx, card, []byte("9999")); !errors.As(err, &wrong) || wrong.Left != 2 {
+		t.Error(err)
+	}
+}
+
+// reticent is a card that tells of no PIN that it is disabled before it is given: its
+// SELECT and STATUS return nothing, and VERIFY without data asks for the tries alone
+// (TS 102 221 clause 11.1.9).
+type reticent struct{ apdu.Card }
+
+func (r reticent) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	switch {
+	case len(command) > 1 && command[1] == 0xF2:
+		return []byte{0x6D, 0x00}, nil
+	case len(command) <= 5 && command[1] == 0x20:
+		return []byte{0x63, 0xC3}, nil
+	}
+	return r.Card.Transmit(ctx, command)
+}
+
+// TestUnlockReticentSIM: such a SIM is asked for its PIN1, and one that then says that it
+// has none to give is unlocked.
+func TestUnlockReticentSIM(t *testing.T) {
+	ctx := t.Context()
+	chip, err := usim.New(usim.Config{Profile: &usim.Profile{
+		ICCID: "8998110000000000012", IMSI: "432110000000001", K: "0123456789abcdef", OPc: "0123456789abcdef", PIN1Disabled: true, Variant: usim.Variant{Select: []byte{0x0C}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, err := uicc.Open(ctx, reticent{usim.Terminal{Card: chip}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pairing.UnlockSIM(ctx, card, nil); !errors.Is(err, pairing.ErrSIMPIN) {
+		t.Error(err)
+	}
+	if err := pairing.UnlockSIM(ctx, card, []byte("1357")); err != nil {
 		t.Error(err)
 	}
 }

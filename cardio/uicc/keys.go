@@ -125,7 +125,7 @@ const (
 var otaKeys = []string{"kic", "kid", "kik"} // in the order of their codes
 
 func (f SIMFile) isKey() bool {
-	return f.SecurityDomain >= 0 && f.SecurityDomain <= 0xFF && f.KeySet >= 1 && f.KeySet <= 3 && slices.Contains(otaKeys, f.Key) &&
+	return f.SecurityDomain != nil && *f.SecurityDomain >= 0 && *f.SecurityDomain <= 0xFF && f.KeySet >= 1 && f.KeySet <= 3 && slices.Contains(otaKeys, f.Key) &&
 		(f.Algorithm == "" || f.Algorithm == "des" || f.Algorithm == "aes") && (f.MAC == 0 || f.MAC == 4 || f.MAC == 8) &&
 		f.Offset == 0 && f.Prefix == "" && (f.If == "" || f.If == "ota")
 }
@@ -152,7 +152,7 @@ func (f SIMFile) otaKey(key Secret) ([]byte, error) {
 	if f.MAC == 4 {
 		about |= otaShortMAC
 	}
-	return append([]byte{byte(f.SecurityDomain), byte(f.KeySet), about}, key...), nil
+	return append([]byte{byte(*f.SecurityDomain), byte(f.KeySet), about}, key...), nil
 }
 
 // keyRecord is the record that has a key of the same domain, set and purpose, or else
@@ -162,7 +162,7 @@ func (c *Card) keyRecord(ctx context.Context, f SIMFile, file *FCP) (int, error)
 	if file.RecordLength <= otaHeader {
 		return 0, fmt.Errorf("file %s: %w: keys over the air are records", f.Path, ErrMalformed)
 	}
-	want := []byte{byte(f.SecurityDomain), byte(f.KeySet), byte(slices.Index(otaKeys, f.Key))}
+	want := []byte{byte(*f.SecurityDomain), byte(f.KeySet), byte(slices.Index(otaKeys, f.Key))}
 	free, shared := 0, 0
 	for n := 1; n <= file.Records; n++ {
 		record, err := c.ReadRecord(ctx, f.Path, n)
@@ -187,7 +187,7 @@ func (c *Card) keyRecord(ctx context.Context, f SIMFile, file *FCP) (int, error)
 		return shared, nil
 	}
 	if free == 0 {
-		return 0, fmt.Errorf("file %s: %w: it has no record for key %s of security domain %02X, and none is free", f.Path, ErrValue, f.otaName(), f.SecurityDomain)
+		return 0, fmt.Errorf("file %s: %w: it has no record for key %s of security domain %02X, and none is free", f.Path, ErrValue, f.otaName(), *f.SecurityDomain)
 	}
 	return free, nil
 }

@@ -151,7 +151,7 @@ func TestProgramOTARefused(t *testing.T) {
 		"AES for DES": func(_ *uicc.Kind, s *uicc.Subscription) {
 			s.OTA["KIC1"] = []byte("thirty two bytes of a key of AES")
 		},
-		"no room": func(k *uicc.Kind, _ *uicc.Subscription) { k.Programming[6].SecurityDomain = 0x55 },
+		"no room": func(k *uicc.Kind, _ *uicc.Subscription) { k.Programming[6].SecurityDomain = new(0x55) },
 	} {
 		s := subscription(t)
 		s.OTA = map[string]uicc.Secret{"KIC1": []byte("sixteen byte key"), "KID1": []byte("sixteen byte key")}

@@ -20,7 +20,7 @@ func sja2() *uicc.Kind {
 	return &uicc.Kind{Name: "blank", Title: "blank", ADM: 10, Programming: []uicc.SIMFile{
 		{Path: "7FFF/6F07", Value: "imsi"}, {Path: "7FFF/6FAD", Value: "ad"}, {Path: "7FFF/6F78", Value: "acc"}, {Path: "7FFF/6F46", Value: "spn", If: "spn"},
 		{Path: "7FFF/6F62", Value: "home-network"}, {Path: "7FFF/6F40", Record: 1, Value: "msisdn", If: "msisdn"},
-		{Path: "A515/6F22", Value: "ota", SecurityDomain: 0xFE, KeySet: 1, Key: "kic", If: "ota"}, {Path: "A515/6F22", Value: "ota", SecurityDomain: 0xFE, KeySet: 1, Key: "kid", If: "ota"},
+		{Path: "A515/6F22", Value: "ota", SecurityDomain: new(0xFE), KeySet: 1, Key: "kic", If: "ota"}, {Path: "A515/6F22", Value: "ota", SecurityDomain: new(0xFE), KeySet: 1, Key: "kid", If: "ota"},
 		{Path: "A515/6F20", Value: "keys", Prefix: "14"}, {Path: "7FFF/AF22", Value: "keys", Prefix: "14"}, {Path: "7FFF/AF20", Value: "keys", Prefix: "14"},
 	}}
 }
@@ -183,6 +183,8 @@ func TestKinds(t *testing.T) {
 	must(t, sja2().Check())
 	for name, change := range map[string]func(*uicc.Kind){
 		"no name": func(k *uicc.Kind) { k.Name = "" }, "no key": func(k *uicc.Kind) { k.ADM = 0 }, "the ICCID": func(k *uicc.Kind) { k.Programming[0].Path = "3F00/2FE2" },
+		"no security domain": func(k *uicc.Kind) { k.Programming[6].SecurityDomain = nil }, "a security domain": func(k *uicc.Kind) { k.Programming[6].SecurityDomain = new(256) },
+		"a domain of no key": func(k *uicc.Kind) { k.Programming[0].SecurityDomain = new(0) },
 		"a value": func(k *uicc.Kind) { k.Programming[0].Value = "imei" }, "a path": func(k *uicc.Kind) { k.Programming[0].Path = "6F07" },
 		"a prefix": func(k *uicc.Kind) { k.Programming[0].Prefix = "1" }, "an offset in a record": func(k *uicc.Kind) { k.Programming[5].Offset = 2 }, "an ATR": func(k *uicc.Kind) { k.ATRs = []string{"3B9"} },
 	} {

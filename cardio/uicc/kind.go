@@ -45,10 +45,10 @@ type SIMFile struct {
 	// subscription's algorithm, milenage or tuak.
 	If string `yaml:"if"`
 	// SecurityDomain, KeySet and Key say which key over the air a record of value ota
-	// has: the domain as the card numbers it (0 is one, so that it must be said), the set from 1, and kic, kid or kik. The
+	// has: the domain as the card numbers it, the set from 1, and kic, kid or kik. The
 	// record is the one that has this key already, or else the first free one; Record
 	// names it on a card that lets nobody read them.
-	SecurityDomain *int   `yaml:"security-domain"`
+	SecurityDomain *int   `yaml:"security-domain"` // nil: not said
 	KeySet         int    `yaml:"key-set"`
 	Key            string `yaml:"key"`
 	// Algorithm is for what the key is, des or aes; des when empty. MAC is the length
@@ -112,7 +112,7 @@ func (k *Kind) Check() error {
 		case f.Value == "keys" && f.If != Milenage && k.Has(TUAK):
 			return fmt.Errorf("%s: a kind with several algorithms writes keys if: milenage", at)
 		case f.Value == "ota" && !f.isKey():
-			return fmt.Errorf("%s: a key over the air has a security-domain, 0 to 255, which is never taken for granted, key-set 1 to 3, key kic, kid or kik, algorithm des or aes, mac 4 or 8, and no offset or prefix", at)
+			return fmt.Errorf("%s: a key over the air has security-domain 0 to 255, key-set 1 to 3, key kic, kid or kik, algorithm des or aes, mac 4 or 8, and no offset or prefix", at)
 		case f.Value != "ota" && (f.SecurityDomain != nil || f.KeySet != 0 || f.Key != "" || f.Algorithm != "" || f.MAC != 0):
 			return fmt.Errorf("%s: security-domain, key-set, key, algorithm and mac are of the value ota", at)
 		case f.Application != "" && (f.Application != applicationISIM || !strings.HasPrefix(f.Path, dirADF+"/")):

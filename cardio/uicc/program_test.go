@@ -183,10 +183,10 @@ func TestKinds(t *testing.T) {
 	must(t, sja2().Check())
 	for name, change := range map[string]func(*uicc.Kind){
 		"no name": func(k *uicc.Kind) { k.Name = "" }, "no key": func(k *uicc.Kind) { k.ADM = 0 }, "the ICCID": func(k *uicc.Kind) { k.Programming[0].Path = "3F00/2FE2" },
-		"no security domain": func(k *uicc.Kind) { k.Programming[6].SecurityDomain = nil }, "a security domain": func(k *uicc.Kind) { k.Programming[6].SecurityDomain = new(256) },
-		"a domain of no key": func(k *uicc.Kind) { k.Programming[0].SecurityDomain = new(0) },
 		"a value": func(k *uicc.Kind) { k.Programming[0].Value = "imei" }, "a path": func(k *uicc.Kind) { k.Programming[0].Path = "6F07" },
 		"a prefix": func(k *uicc.Kind) { k.Programming[0].Prefix = "1" }, "an offset in a record": func(k *uicc.Kind) { k.Programming[5].Offset = 2 }, "an ATR": func(k *uicc.Kind) { k.ATRs = []string{"3B9"} },
+		"no security domain": func(k *uicc.Kind) { k.Programming[6].SecurityDomain = nil }, "a large one": func(k *uicc.Kind) { k.Programming[6].SecurityDomain = new(256) },
+		"a domain of no key": func(k *uicc.Kind) { k.Programming[0].SecurityDomain = new(0) },
 	} {
 		k := sja2()
 		change(k)

@@ -37,21 +37,51 @@ func awaited(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 }
 
 // hidden reads a line of a terminal that does not show it. Whoever gives up waiting gets
-// the terminal back as it was, without what was typed of a PIN up to then.
+// the terminal back as it was, without what was typed of a PIN up to then. The terminal
+// is changed here alone and never by the reader that may be left behind: that one may
+// come to run only after the terminal was given back.
 func hidden(ctx context.Context, terminal *os.File, prompt string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	fd := int(terminal.Fd())
-	before, err := term.GetState(fd)
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return nil, err
 	}
+	unseen := *before
+	unseen.Lflag &^= unix.ECHO
+	unseen.Lflag |= unix.ICANON | unix.ISIG
+	unseen.Iflag |= unix.ICRNL
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &unseen); err != nil {
+		return nil, err
+	}
 	fmt.Fprint(os.Stderr, prompt)
-	text, err := awaited(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	text, err := awaited(ctx, func() ([]byte, error) { return typedLine(terminal) })
 	if ctx.Err() != nil {
 		_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCIFLUSH)
-		_ = term.Restore(fd, before)
 	}
+	_ = unix.IoctlSetTermios(fd, unix.TCSETS, before)
 	fmt.Fprintln(os.Stderr)
 	return text, err
+}
+
+// typedLine reads a line and nothing after it. Where nothing was typed before the end it
+// is io.EOF.
+func typedLine(in io.Reader) ([]byte, error) {
+	line := make([]byte, 0, 64) // a PIN that grew into another array would stay in the first
+	var b [1]byte
+	for {
+		n, err := in.Read(b[:])
+		switch {
+		case n == 1 && b[0] == '\n', errors.Is(err, io.EOF) && len(line) > 0:
+			return bytes.TrimRight(line, "\r"), nil
+		case n == 1:
+			line = append(line, b[0])
+		case err != nil:
+			return nil, err
+		}
+	}
 }
 
 // linePINs are lines of standard input.

@@ -81,6 +81,26 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+// TestHiddenTooLate: who has given up before anything was asked, as between two prompts,
+// finds the terminal as it was, also once a reader that was left behind comes to run.
+func TestHiddenTooLate(t *testing.T) {
+	people, program := terminal(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if text, err := hidden(ctx, program, ""); !errors.Is(err, context.Canceled) || text != nil {
+			t.Fatalf("%q, %v", text, err)
+		}
+	}
+	fmt.Fprintln(people, "ls")
+	if text, err := typedLine(program); string(text) != "ls" || err != nil { // nobody else waits for it
+		t.Errorf("%q, %v", text, err)
+	}
+	if !shows(t, program) {
+		t.Error("the terminal shows nothing any more")
+	}
+}
+
 // TestLines: where standard input ends, it says what was waited for; and it is waited for
 // no longer than there is time.
 func TestLines(t *testing.T) {

@@ -52,7 +52,23 @@ func (s *Service) dayOf(at time.Time) time.Time {
 // own date.
 func (s *Service) bounds(day time.Time) (from, to time.Time) {
 	y, m, d := day.Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, s.zone()), time.Date(y, m, d+1, 0, 0, 0, 0, s.zone())
+	return s.begin(y, m, d), s.begin(y, m, d+1)
+}
+
+// begin is the first moment of a date. Where clocks change at midnight it is that of the
+// change, or the first of two midnights.
+func (s *Service) begin(y int, m time.Month, d int) time.Time {
+	day := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	t := time.Date(y, m, d, 0, 0, 0, 0, s.zone())
+	start, end := t.ZoneBounds()
+	if s.dayOf(t).Before(day) { // the day has no midnight
+		return end
+	}
+	if before := start.Add(-1); !start.IsZero() && s.dayOf(before).Equal(day) {
+		_, offset := before.Zone()
+		return day.Add(-time.Duration(offset) * time.Second).In(s.zone())
+	}
+	return t
 }
 
 // header is that of the next file of a kind. Files follow the days: none is of a day

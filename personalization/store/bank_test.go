@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -171,6 +172,35 @@ func TestGivenPANsOfARange(t *testing.T) {
 	}
 	if ranges, err := b.Ranges(b.ctx); err != nil || ranges[0].Used != 2 {
 		t.Errorf("%+v, %v", ranges, err)
+	}
+}
+
+// TestPANCancelled: a number whose row could not be made is given to the next order, and
+// the range is not left locked.
+func TestPANCancelled(t *testing.T) {
+	b := newBench(t)
+	b.must(b.AddRange(b.ctx, Range{Name: "r", Prefix: "58921099", Length: 16, Size: 10}, b.ali))
+	order := b.waiting(1)
+	for range 20 {
+		ctx, cancel := context.WithCancel(b.ctx)
+		_, err := b.NextPAN(ctx, order, "r", func(r Range) (PAN, error) {
+			cancel()
+			return number(r)
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("cancelled: %v", err)
+		}
+	}
+	p, err := b.NextPAN(b.ctx, order, "r", number)
+	b.must(err)
+	if p.Last4 != "0000" {
+		t.Errorf("the PAN ends in %s: a number is lost", p.Last4)
+	}
+	if _, err := b.NextPAN(b.ctx, order, "r", number); err == nil {
+		t.Error("a second PAN of one order")
+	}
+	if p, err = b.NextPAN(b.ctx, b.waiting(2), "r", number); err != nil || p.Last4 != "0001" {
+		t.Errorf("%s, %v", p.Last4, err)
 	}
 }
 

@@ -59,7 +59,7 @@ func (w *prepareWorker) Work(ctx context.Context, job *river.Job[prepareArgs]) e
 	case w.places <- struct{}{}:
 		defer func() { <-w.places }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return river.JobSnooze(0) // its turn has not come: that is no attempt
 	}
 	err := w.prepare(ctx, job.Args.Order)
 	if errors.Is(err, ErrWrongState) || errors.Is(err, ErrStale) {

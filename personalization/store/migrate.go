@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,7 +47,10 @@ const migrateLock = 1667393074
 // may run at every start and in several processes at once. Migrations only go
 // forward. The address's user must own the database, or be allowed to create
 // schemas in it, and be allowed to create roles where they are not there yet.
-func Migrate(ctx context.Context, url string) error {
+func Migrate(ctx context.Context, url string) error { return migrateTo(ctx, url, math.MaxInt64) }
+
+// migrateTo is Migrate as far as a version.
+func migrateTo(ctx context.Context, url string, version int64) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return errors.New("the database's address cannot be understood (postgres://user@host/database)")
@@ -85,10 +89,10 @@ func Migrate(ctx context.Context, url string) error {
 	if _, err := river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("migrating the job queue: %w", err)
 	}
-	return migrateSchema(ctx, stdlib.OpenDBFromPool(owner))
+	return migrateSchema(ctx, stdlib.OpenDBFromPool(owner), version)
 }
 
-func migrateSchema(ctx context.Context, db *sql.DB) error {
+func migrateSchema(ctx context.Context, db *sql.DB, version int64) error {
 	defer db.Close()
 	files, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
@@ -98,7 +102,7 @@ func migrateSchema(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := provider.UpTo(ctx, version); err != nil {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
 	return nil

@@ -163,6 +163,7 @@ func (m *Milenage) out1(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byt
 	subtle.XORBytes(in[:], in[:], m.opc[:])
 	in = rotate(in, m.constants.R[0])
 	t := m.temp(rand)
+	defer clear(t[:])
 	subtle.XORBytes(in[:], in[:], t[:])
 	subtle.XORBytes(in[:], in[:], m.constants.C[0][:])
 	m.kernel.Encrypt(in[:], in[:])
@@ -205,7 +206,9 @@ func (m *Milenage) F2345(rand [RANDSize]byte) Keys {
 
 // F5Star is AK of resynchronization: OUT5[0..47].
 func (m *Milenage) F5Star(rand [RANDSize]byte) Secret {
-	o := m.out(m.temp(rand), 5)
+	t := m.temp(rand)
+	o := m.out(t, 5)
+	defer clear(t[:])
 	defer clear(o[:])
 	return slices.Clone(Secret(o[:akSize]))
 }

@@ -99,6 +99,7 @@ func TOPc(k, top Secret, iterations int) (Secret, error) {
 	}
 	defer t.Zero()
 	out := t.run(0x00, [RANDSize]byte{}, [SQNSize]byte{}, [AMFSize]byte{})
+	defer clear(out[:])
 	return reversed(out[:TOPcSize]), nil
 }
 

@@ -202,7 +202,7 @@ func (b *Bureau) databaseURL(ctx context.Context) (string, error) {
 		return b.Config.Database.URL, nil
 	}
 	var err error
-	if b.cluster, err = store.StartCluster(ctx, store.ClusterOptions{Dir: b.Dir, Logger: b.Log}); err != nil {
+	if b.cluster, err = store.StartCluster(ctx, store.ClusterOptions{Dir: b.Dir, Logger: b.Log, Waiting: os.Stderr}); err != nil {
 		return "", err
 	}
 	return b.cluster.URL(), nil

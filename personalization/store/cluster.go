@@ -32,6 +32,8 @@ type ClusterOptions struct {
 	Dir    string       // data folder of the program; the cluster is in Dir/postgres
 	Bin    string       // folder of initdb and postgres; "" finds the newest installed
 	Logger *slog.Logger // nil: silent
+	// Waiting is told, in a line, when another process keeps the start waiting.
+	Waiting io.Writer
 }
 
 // Cluster is a lease on a running private PostgreSQL server. Processes that
@@ -48,6 +50,7 @@ type Cluster struct {
 	log    *slog.Logger
 	lease  *os.File // shared flock, held as long as this process uses the server
 	server server
+	gate   gate
 	once   sync.Once
 	closed error
 }
@@ -60,14 +63,14 @@ func StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder of the database: %w", err)
 	}
-	c := &Cluster{dir: dir, data: filepath.Join(dir, "postgres"), log: o.Logger}
+	c := &Cluster{dir: dir, data: filepath.Join(dir, "postgres"), log: o.Logger, gate: newGate(o.Waiting)}
 	if c.log == nil {
 		c.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "run"), 0o700); err != nil {
 		return nil, fmt.Errorf("data folder of the database: %w", err)
 	}
-	gate, err := lockFile(ctx, c.gatePath(), unix.LOCK_EX)
+	gate, err := c.gate.lock(ctx, c.gatePath(), unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +88,7 @@ func StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 	} else {
 		c.log.Info("database adopted", "pid", c.server.pid)
 	}
-	if c.lease, err = lockFile(ctx, c.leasePath(), unix.LOCK_SH); err != nil {
+	if c.lease, err = c.gate.lock(ctx, c.leasePath(), unix.LOCK_SH); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -118,7 +121,7 @@ func (c *Cluster) Close() error {
 func (c *Cluster) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	gate, err := lockFile(ctx, c.gatePath(), unix.LOCK_EX)
+	gate, err := c.gate.lock(ctx, c.gatePath(), unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
@@ -146,33 +149,6 @@ func (c *Cluster) close() error {
 		now.exited = c.server.exited
 	}
 	return now.stop(ctx)
-}
-
-// lockFile opens path and takes a flock on it. The lock goes with the file or
-// the process, whichever ends first; child processes do not inherit it.
-func lockFile(ctx context.Context, path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock of the database: %w", err)
-	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock of the database: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("another process is starting or stopping the database: %w", ctx.Err())
-		case <-tick.C:
-		}
-	}
 }
 
 // command prepares a program of PostgreSQL to run on the data folder, given as

@@ -104,11 +104,21 @@ func (c *Chip) run2G(cmd apdu.Command) ([]byte, apdu.StatusWord) {
 	case insAuthenticate:
 		return c.runGSM(cmd)
 	case insTerminalProfile, insFetch, insTerminalResponse, insEnvelope:
-		return c.proactive(cmd)
+		return c.proactive2G(cmd)
 	case insSleep:
 		return nil, apdu.SWSuccess
 	}
 	return nil, apdu.SWInstructionNotSupported
+}
+
+// proactive2G has the words of class A0 for a command of the toolkit out of turn or of
+// wrong content: of those that TS 51.011 clause 9.4.6 leaves it, only 6F00 fits.
+func (c *Chip) proactive2G(cmd apdu.Command) ([]byte, apdu.StatusWord) {
+	out, sw := c.proactive(cmd)
+	if sw == apdu.SWConditionsOfUseNotSatisfied || sw == apdu.SWWrongData {
+		sw = apdu.SWNoPreciseDiagnosis
+	}
+	return out, sw
 }
 
 func (c *Chip) select2G(cmd apdu.Command) ([]byte, apdu.StatusWord) {

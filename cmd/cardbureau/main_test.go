@@ -85,7 +85,7 @@ func commandPath(n *kong.Node) string {
 // TestExamples holds every command to an example of itself that parses.
 func TestExamples(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"csca.pem", "delivery.csv", "passport.cap", "records.jws", "accounts.jwe", "printer.jwk", "ack.csv", "bank-jwks.json", "binding.cose", "certificate.json", "00042.out", "operators.json"} {
+	for _, name := range []string{"csca.pem", "delivery.csv", "passport.cap", "records.jws", "accounts.jwe", "printer.jwk", "ack.csv", "bank-jwks.json", "binding.cose", "pairing-jwks.json", "ef0203.bin", "certificate.json", "00042.out", "operators.json"} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

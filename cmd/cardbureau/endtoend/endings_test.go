@@ -34,7 +34,7 @@ func (d desks) wrongPIN() {
 	a.pin = "000001"
 	d.ends(a, "(pin)", "")
 	a.holder = d.holders[2]
-	d.ends(a, "its state", "") // not handed over
+	d.ends(a, "it is not active", "") // not handed over
 	a.holder = d.holders[1]
 	d.ends(a, "(other-card)", "") // the first holder's card is in the reader
 }

@@ -43,6 +43,7 @@ func keccakF(state *[200]byte) {
 func keccakRound(a *[25]uint64, constant uint64) {
 	// θ
 	var column [5]uint64
+	defer clear(column[:])
 	for x := range column {
 		column[x] = a[x] ^ a[x+5] ^ a[x+10] ^ a[x+15] ^ a[x+20]
 	}
@@ -58,8 +59,10 @@ func keccakRound(a *[25]uint64, constant uint64) {
 		a[i], moved = bits.RotateLeft64(moved, (t+1)*(t+2)/2), a[i]
 	}
 	// χ
+	var r [5]uint64
+	defer clear(r[:])
 	for row := 0; row < len(a); row += 5 {
-		r := [5]uint64(a[row : row+5])
+		copy(r[:], a[row:row+5])
 		for x := range r {
 			a[row+x] = r[x] ^ ^r[(x+1)%5]&r[(x+2)%5]
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Sizes in bytes.
@@ -147,79 +146,91 @@ func (m *Milenage) Zero() {
 	m.kernel = nil
 }
 
-// temp is E_K(RAND ⊕ OPc).
-func (m *Milenage) temp(rand [RANDSize]byte) (t [block]byte) {
+// temp is E_K(RAND ⊕ OPc). It is secret: whoever asks clears it.
+func (m *Milenage) temp(rand *[RANDSize]byte) (t [block]byte) {
 	subtle.XORBytes(t[:], rand[:], m.opc[:])
 	m.kernel.Encrypt(t[:], t[:])
 	return t
 }
 
 // out1 is OUT1 of TS 35.206 clause 4.1: MAC-A ‖ MAC-S.
-func (m *Milenage) out1(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) [block]byte {
+func (m *Milenage) out1(out *[block]byte, rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) {
 	var in [block]byte
+	defer clear(in[:])
 	copy(in[0:], sqn[:])
 	copy(in[6:], amf[:])
 	copy(in[8:], in[:8])
 	subtle.XORBytes(in[:], in[:], m.opc[:])
-	in = rotate(in, m.constants.R[0])
-	t := m.temp(rand)
+	rotate(out, &in, m.constants.R[0])
+	t := m.temp(&rand)
 	defer clear(t[:])
-	subtle.XORBytes(in[:], in[:], t[:])
-	subtle.XORBytes(in[:], in[:], m.constants.C[0][:])
-	m.kernel.Encrypt(in[:], in[:])
-	subtle.XORBytes(in[:], in[:], m.opc[:])
-	return in
+	subtle.XORBytes(out[:], out[:], t[:])
+	subtle.XORBytes(out[:], out[:], m.constants.C[0][:])
+	m.kernel.Encrypt(out[:], out[:])
+	subtle.XORBytes(out[:], out[:], m.opc[:])
 }
 
 // out is OUT2 to OUT5, n from 2.
-func (m *Milenage) out(t [block]byte, n int) [block]byte {
-	subtle.XORBytes(t[:], t[:], m.opc[:])
-	t = rotate(t, m.constants.R[n-1])
-	subtle.XORBytes(t[:], t[:], m.constants.C[n-1][:])
-	m.kernel.Encrypt(t[:], t[:])
-	subtle.XORBytes(t[:], t[:], m.opc[:])
-	return t
+func (m *Milenage) out(out, temp *[block]byte, n int) {
+	var in [block]byte
+	defer clear(in[:])
+	subtle.XORBytes(in[:], temp[:], m.opc[:])
+	rotate(out, &in, m.constants.R[n-1])
+	subtle.XORBytes(out[:], out[:], m.constants.C[n-1][:])
+	m.kernel.Encrypt(out[:], out[:])
+	subtle.XORBytes(out[:], out[:], m.opc[:])
 }
+
+// take gives a part of a block memory of its own, so that Zero reaches all that is left
+// once the block is cleared.
+func take(part []byte) Secret { return append(make(Secret, 0, len(part)), part...) }
 
 // F1 is MAC-A: OUT1[0..63].
 func (m *Milenage) F1(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) Secret {
-	o := m.out1(rand, sqn, amf)
+	var o [block]byte
 	defer clear(o[:])
-	return slices.Clone(Secret(o[:macSize]))
+	m.out1(&o, rand, sqn, amf)
+	return take(o[:macSize])
 }
 
 // F1Star is MAC-S: OUT1[64..127].
 func (m *Milenage) F1Star(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) Secret {
-	o := m.out1(rand, sqn, amf)
+	var o [block]byte
 	defer clear(o[:])
-	return slices.Clone(Secret(o[macSize:]))
+	m.out1(&o, rand, sqn, amf)
+	return take(o[macSize:])
 }
 
 // F2345 is RES of 8 bytes and AK from OUT2, CK from OUT3 and IK from OUT4.
 func (m *Milenage) F2345(rand [RANDSize]byte) Keys {
-	t := m.temp(rand)
-	two, three, four := m.out(t, 2), m.out(t, 3), m.out(t, 4)
+	t := m.temp(&rand)
 	defer clear(t[:])
+	var two, three, four [block]byte
+	m.out(&two, &t, 2)
 	defer clear(two[:])
-	return Keys{RES: slices.Clone(Secret(two[8:])), CK: three[:], IK: four[:], AK: slices.Clone(Secret(two[:akSize]))}
+	m.out(&three, &t, 3)
+	defer clear(three[:])
+	m.out(&four, &t, 4)
+	defer clear(four[:])
+	return Keys{RES: take(two[8:]), CK: take(three[:]), IK: take(four[:]), AK: take(two[:akSize])}
 }
 
 // F5Star is AK of resynchronization: OUT5[0..47].
 func (m *Milenage) F5Star(rand [RANDSize]byte) Secret {
-	t := m.temp(rand)
-	o := m.out(t, 5)
+	t := m.temp(&rand)
 	defer clear(t[:])
+	var o [block]byte
 	defer clear(o[:])
-	return slices.Clone(Secret(o[:akSize]))
+	m.out(&o, &t, 5)
+	return take(o[:akSize])
 }
 
 // rotate turns x by r bits to the left, towards the most significant bit. r is
 // no secret.
-func rotate(x [block]byte, r int) (out [block]byte) {
+func rotate(out, x *[block]byte, r int) {
 	whole, bits := r/8, uint(r%8)
 	for i := range out {
 		high, low := x[(i+whole)%block], x[(i+whole+1)%block]
 		out[i] = high<<bits | byte(uint16(low)>>(8-bits))
 	}
-	return out
 }

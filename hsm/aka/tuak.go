@@ -98,8 +98,9 @@ func TOPc(k, top Secret, iterations int) (Secret, error) {
 		return nil, err
 	}
 	defer t.Zero()
-	out := t.run(0x00, [RANDSize]byte{}, [SQNSize]byte{}, [AMFSize]byte{})
+	var out [200]byte
 	defer clear(out[:])
+	t.run(&out, 0x00, [RANDSize]byte{}, [SQNSize]byte{}, [AMFSize]byte{})
 	return reversed(out[:TOPcSize]), nil
 }
 
@@ -115,8 +116,8 @@ func (t *TUAK) Zero() {
 	clear(t.topc[:])
 }
 
-// run fills the state and permutes it.
-func (t *TUAK) run(instance byte, rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) (s [200]byte) {
+// run fills the state, which is zeros before, and permutes it.
+func (t *TUAK) run(s *[200]byte, instance byte, rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) {
 	if t.keySize == 32 {
 		instance |= instanceK256
 	}
@@ -129,9 +130,8 @@ func (t *TUAK) run(instance byte, rand [RANDSize]byte, sqn [SQNSize]byte, amf [A
 	place(s[tuakK:], t.k[:t.keySize])
 	s[tuakPad], s[tuakEnd] = 0x1F, 0x80
 	for range t.parameters.Iterations {
-		keccakF(&s)
+		keccakF(s)
 	}
-	return s
 }
 
 func place(at, field []byte) {
@@ -160,8 +160,9 @@ func (t *TUAK) F1Star(rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte)
 }
 
 func (t *TUAK) mac(function byte, rand [RANDSize]byte, sqn [SQNSize]byte, amf [AMFSize]byte) Secret {
-	out := t.run(function|lengthCode(t.parameters.MAC), rand, sqn, amf)
+	var out [200]byte
 	defer clear(out[:])
+	t.run(&out, function|lengthCode(t.parameters.MAC), rand, sqn, amf)
 	return reversed(out[:t.parameters.MAC])
 }
 
@@ -175,8 +176,9 @@ func (t *TUAK) F2345(rand [RANDSize]byte) Keys {
 	if p.IK == 32 {
 		instance |= instanceIK256
 	}
-	out := t.run(instance, rand, [SQNSize]byte{}, [AMFSize]byte{})
+	var out [200]byte
 	defer clear(out[:])
+	t.run(&out, instance, rand, [SQNSize]byte{}, [AMFSize]byte{})
 	return Keys{
 		RES: reversed(out[:p.RES]), CK: reversed(out[tuakCK : tuakCK+p.CK]),
 		IK: reversed(out[tuakIK : tuakIK+p.IK]), AK: reversed(out[tuakAK : tuakAK+akSize]),
@@ -185,7 +187,8 @@ func (t *TUAK) F2345(rand [RANDSize]byte) Keys {
 
 // F5Star is AK of resynchronization.
 func (t *TUAK) F5Star(rand [RANDSize]byte) Secret {
-	out := t.run(instanceF5Star, rand, [SQNSize]byte{}, [AMFSize]byte{})
+	var out [200]byte
 	defer clear(out[:])
+	t.run(&out, instanceF5Star, rand, [SQNSize]byte{}, [AMFSize]byte{})
 	return reversed(out[tuakAK : tuakAK+akSize])
 }

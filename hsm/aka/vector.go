@@ -38,7 +38,9 @@ func NewVector(a Algorithm, rand [RANDSize]byte, sqn SQN, amf AMF) (Vector, erro
 		return Vector{}, fmt.Errorf("%w: a sequence number has 48 bits", ErrInput)
 	}
 	s := sqn.Bytes()
+	defer clear(s[:])
 	mac := a.F1(rand, s, amf)
+	defer mac.Zero()
 	if len(mac) != macSize {
 		return Vector{}, fmt.Errorf("%w: AUTN has room for a MAC of 8 bytes", ErrInput)
 	}
@@ -64,9 +66,12 @@ func OpenAUTN(a Algorithm, rand [RANDSize]byte, autn [AUTNSize]byte) (SQN, AMF, 
 	k := a.F2345(rand)
 	defer k.Zero()
 	var s [SQNSize]byte
+	defer clear(s[:])
 	subtle.XORBytes(s[:], autn[:SQNSize], k.AK)
 	amf := AMF(autn[SQNSize:])
-	if subtle.ConstantTimeCompare(a.F1(rand, s, amf), autn[SQNSize+AMFSize:]) != 1 {
+	mac := a.F1(rand, s, amf)
+	defer mac.Zero()
+	if subtle.ConstantTimeCompare(mac, autn[SQNSize+AMFSize:]) != 1 {
 		return 0, AMF{}, ErrAUTN
 	}
 	return ParseSQN(s), amf, nil
@@ -79,7 +84,9 @@ func MakeAUTS(a Algorithm, rand [RANDSize]byte, sqnMS SQN) (out [AUTSSize]byte, 
 		return out, fmt.Errorf("%w: a sequence number has 48 bits", ErrInput)
 	}
 	s := sqnMS.Bytes()
+	defer clear(s[:])
 	mac := a.F1Star(rand, s, amfResync)
+	defer mac.Zero()
 	if len(mac) != macSize {
 		return out, fmt.Errorf("%w: AUTS has room for a MAC of 8 bytes", ErrInput)
 	}
@@ -96,8 +103,11 @@ func OpenAUTS(a Algorithm, rand [RANDSize]byte, auts [AUTSSize]byte) (SQN, error
 	ak := a.F5Star(rand)
 	defer ak.Zero()
 	var s [SQNSize]byte
+	defer clear(s[:])
 	subtle.XORBytes(s[:], auts[:SQNSize], ak)
-	if subtle.ConstantTimeCompare(a.F1Star(rand, s, amfResync), auts[SQNSize:]) != 1 {
+	mac := a.F1Star(rand, s, amfResync)
+	defer mac.Zero()
+	if subtle.ConstantTimeCompare(mac, auts[SQNSize:]) != 1 {
 		return 0, ErrAUTS
 	}
 	return ParseSQN(s), nil

@@ -179,6 +179,9 @@ func (s *Service) keep(ctx context.Context, e exchanged, role, version string, k
 			return nil, err
 		}
 	}
+	if err := s.onePurpose(ctx, role, out.KCV); err != nil {
+		return nil, err
+	}
 	l, err := roleLabel(role, version)
 	if err != nil {
 		return nil, err

@@ -320,6 +320,26 @@ func TestPurposeOfLegacyFiles(t *testing.T) {
 	}
 }
 
+// TestOneKeyOnePurpose: the token takes no key for one purpose that it has for the other.
+func TestOneKeyOnePurpose(t *testing.T) {
+	s, aes, des := simService(t)
+	for _, c := range []struct {
+		role      string
+		algorithm byte
+		key       []byte
+		want      error
+	}{
+		{RoleSIMProgramming, 'A', aes, ErrRequest}, {RoleSIMProgramming + RoleDES3, 'T', des, ErrRequest}, {RoleSIMTransport, 'A', aes, nil},
+		{RoleSIMProgramming, 'A', []byte("another one of the same operator"), nil}, {RoleSIMTransport, 'A', []byte("another one of the same operator"), ErrRequest},
+	} {
+		value := hex.EncodeToString(c.key)
+		_, err := s.importComponents(t.Context(), components(t, c.role, "7", value, kcvOf(t, c.algorithm, value)))
+		if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+			t.Errorf("%s: %v", c.role, err)
+		}
+	}
+}
+
 func opensslOf(t *testing.T, name string, key, plain []byte) []byte {
 	t.Helper()
 	args := []string{"enc", name, "-nopad", "-K", hex.EncodeToString(key)}

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,6 +36,30 @@ func (s *Service) makeSIMKeys(ctx context.Context, in *ProvisionRequest) error {
 		}
 		if err := make(l); err != nil && !errors.Is(err, hsm.ErrKeyExists) {
 			return err
+		}
+	}
+	return nil
+}
+
+// onePurpose refuses a transport key for SIMs that the token has for the other purpose
+// already, by its check value: one key for both would let a file be taken for the other
+// kind. A value that is equal by chance (1 in 2^24) is refused too.
+func (s *Service) onePurpose(ctx context.Context, role string, kcv []byte) error {
+	plain, suffix := strings.TrimSuffix(role, RoleDES3), ""
+	if plain != role {
+		suffix = RoleDES3
+	}
+	other := map[string]string{RoleSIMTransport: RoleSIMProgramming, RoleSIMProgramming: RoleSIMTransport}[plain]
+	if other == "" {
+		return nil
+	}
+	list, err := s.token.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range list {
+		if k.Role == other+suffix && strings.EqualFold(k.KCV, hex.EncodeToString(kcv)) {
+			return fmt.Errorf("%w: the token has this key as %s, for the other purpose: files to authenticate by and files to program SIMs from come under keys of their own", ErrRequest, k.Label)
 		}
 	}
 	return nil

@@ -122,8 +122,19 @@ func (h *Header) sizes(r *Row) string {
 		if sealed := len(k) > 32; sealed != (len(r.Keys) > 0) {
 			return "keys for messages over the air are sealed where KEYS is, and only there"
 		}
+		if len(k)%aesBlock != 0 && len(r.Keys) == 0 && !h.underDES3() {
+			return "a key of 24 bytes is no whole number of blocks of AES: it comes under a triple DES key, or sealed with KEYS"
+		}
 	}
 	return ""
+}
+
+const aesBlock = 16 // bytes
+
+// underDES3 reports whether the transport key is a triple DES key, by its role.
+func (h *Header) underDES3() bool {
+	role, _, _ := strings.Cut(h.TransportKey, "/")
+	return strings.HasSuffix(role, vault.RoleDES3)
 }
 
 // value is a variable of a row as it is written.

@@ -225,3 +225,32 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestKeysOf24Bytes: they are no whole number of blocks of AES, which a file's check says
+// before any key is opened.
+func TestKeysOf24Bytes(t *testing.T) {
+	for _, c := range []struct {
+		transport, variable string
+		size                int
+		want                bool
+	}{
+		{"sim-programming/1", "KI", 24, false}, {"sim-programming-des/1", "KI", 24, true},
+		{"sim-programming/1", "KI", 16, true}, {"sim-programming/1", "KI", 32, true}, {"sim-transport/1", "KEYS", 24 + 28, true},
+	} {
+		variables := []string{"ICCID", "IMSI", "KI", "OPC", "KIC1", "KID1"}
+		if c.variable == "KEYS" {
+			variables = []string{"ICCID", "IMSI", "KEYS", "KIC1", "KID1"}
+		}
+		h, rows := example(1, variables...)
+		h.TransportKey, h.Programming = c.transport, true
+		rows[0].OTA = map[string][]byte{"KIC1": make([]byte, c.size), "KID1": make([]byte, c.size)}
+		if c.variable != "KEYS" {
+			rows[0].Keys = nil
+		}
+		var b bytes.Buffer
+		var line *LineError
+		if err := Write(&b, Output, h, rows); (err == nil) != c.want || err != nil && !errors.As(err, &line) {
+			t.Errorf("%d bytes under %s with %s: %v", c.size, c.transport, c.variable, err)
+		}
+	}
+}
